@@ -1,0 +1,87 @@
+# Needs make and Python 3.11 or later, nothing else. Everything is installed into .venv.
+#
+# Another interpreter: make PYTHON=python3.13 test
+# Some tests only:     make test PYTEST_ARGS='tests/store -x' GATES=
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+# Least branch coverage in total, and the rooms that may have no branch untested.
+GATES ?= 95
+FULL := */megamax_sync/store/*,*/megamax_sync/job.py,*/megamax_sync/api/retry.py,*/megamax_sync/sidecar*
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# A developer's own settings must not colour a demo, a test or a figure.
+$(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
+
+# The interpreter that the environment was made from may have gone since.
+$(shell test -x $(BIN)/python || rm -f $(STAMP))
+
+.PHONY: help demo test check format bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+# The stamp comes last, so an environment that was only half made is made anew by the next run.
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "megamax-sync needs Python 3.11 or later, and '$(PYTHON)' is not." \
+			"Name one that is: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make virtual environments: install its venv module" \
+			"(Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "Installing into $(VENV) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## the sample videos, from a drop folder to their links, on the embedded Megamax
+	@rm -rf demo && mkdir demo
+	@cp -R tests/data demo/drop && rm demo/drop/README.md
+	@MEGAMAX_STATE_DIR=demo/state MEGAMAX_SETTLE_SECONDS=0.2 MEGAMAX_POLL_SECONDS=1 \
+		MEGAMAX_LOG_FORMAT=console $(BIN)/megamax-sync --sandbox --watch demo/drop --scan
+	@sidecar=$$(find demo -name '*.megamax.json' | sort | head -n 1); \
+		echo; echo "$$sidecar:"; $(BIN)/python -m json.tool --no-ensure-ascii "$$sidecar"
+
+test: $(STAMP) ## every test, with the coverage gates
+	@$(BIN)/coverage erase
+	@$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
+ifneq ($(GATES),)
+	@$(BIN)/coverage report --fail-under=$(GATES)
+	@$(BIN)/coverage report --fail-under=100 --include='$(FULL)'
+endif
+
+check: $(STAMP) ## format, lint, types, the table of imports, documents in step; under a minute
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/pytest --quiet tests/test_architecture.py $(wildcard tests/test_docs*.py)
+
+format: $(STAMP) ## lay the code out as `make check` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure; BENCH_ARGS='--size 256M --files 200' for less
+	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade for newer versions
+	@$(COMPILE) $(UPGRADE) --output-file=requirements.lock pyproject.toml
+	@$(COMPILE) $(UPGRADE) --output-file=requirements-dev.lock --constraint=requirements.lock \
+		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
+
+clean: ## take away all that make has made
+	@rm -rf $(VENV) demo dist build .coverage .coverage.* \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
