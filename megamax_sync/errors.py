@@ -25,7 +25,8 @@ Each one answers the two questions on which the whole pipeline turns: *whose fau
     │   ├── ServiceFault         an answer of 5xx, 408 or 429
     │   ├── ServiceRefusal       an answer that says "error" or a 4xx that blames nobody else
     │   ├── ServiceNonsense      an answer that is not the document's
-    │   └── RemoteFileMissing    404 for one hashid; says nothing about the others
+    │   ├── RemoteFileMissing    404 for one hashid; says nothing about the others
+    │   └── DirectLinksRefused   no premium plan, as a rule; fails nothing
     ├── CredentialsRejected      blame CREDENTIALS: 401 or 403
     ├── InsecureUrl              blame CREDENTIALS: secrets would travel in the clear
     └── UploadCancelled          we ended the upload ourselves: a stop, or a job dropped
@@ -163,6 +164,16 @@ class RemoteFileMissing(ServiceError):
     """The service does not know this hashid (404). No reason to pause anybody."""
 
     blame = Blame.NOBODY
+
+
+class DirectLinksRefused(ServiceError):
+    """Any refusal of the direct call. ``server_message`` is what the sidecar shows."""
+
+    blame = Blame.NOBODY
+
+    def __init__(self, server_message: str | None, *, status: int | None = None) -> None:
+        reason = server_message or (f"HTTP {status}" if status else "the service does not say why")
+        super().__init__(f"no direct links: {reason}", server_message=server_message, answered=True)
 
 
 class CredentialsRejected(MegamaxError):

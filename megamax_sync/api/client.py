@@ -1,0 +1,279 @@
+"""The calls of the Megamax API, one method each.
+
+A runnable example, also for use without the rest of the package::
+
+    import os
+    from megamax_sync.api import MegamaxClient, MultipartFile
+
+    path = "holiday.mp4"
+    with (
+        MegamaxClient("https://api.megamax.me/api", "you@example.com", "YOUR-KEY") as megamax,
+        open(path, "rb", buffering=0) as file,
+    ):
+        body = MultipartFile(file, name=path, size=os.stat(path).st_size)
+        uploaded = megamax.upload(megamax.upload_url(), body)
+        print(uploaded.hashid, megamax.file(uploaded.hashid).status)
+
+Every failure is one of :mod:`megamax_sync.errors`; no text of theirs holds login, key, or a URL
+with a query. No redirect is ever followed, and nothing is repeated behind the caller's back but a
+GET on a kept connection that the server had just closed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+
+from megamax_sync import __version__
+from megamax_sync.api import answers, urls
+from megamax_sync.api.answers import Answer, Call
+from megamax_sync.api.models import (
+    DirectLink,
+    MirrorGroup,
+    RemoteFile,
+    UploadedFile,
+    usable_hashid,
+)
+from megamax_sync.api.multipart import EncodedBody, MultipartFile
+from megamax_sync.api.network import Backend
+from megamax_sync.api.pace import Pacer
+from megamax_sync.api.retry import Stop
+from megamax_sync.api.scrub import Scrubber
+from megamax_sync.api.transport import Transport
+from megamax_sync.errors import (
+    ConfigError,
+    RemoteFileMissing,
+    ServiceNonsense,
+    ServiceUnreachable,
+    UploadCancelled,
+)
+
+USER_AGENT = f"megamax-sync/{__version__}"
+_LONGEST_ANSWER = 64 << 20
+_LONGEST_UPLOAD_ANSWER = 1 << 20
+
+
+class MegamaxClient:
+    """One account on one service. Not for many threads at once: make one for each.
+
+    Login and key are given either as they are, or as ``credentials``, which is called before each
+    request and returns both: for programs whose credentials may change.
+
+    ``timeout`` is in seconds, for connecting, for each read, and for a write that is stalled; it
+    never limits a whole upload. ``min_rate`` (bytes a second, over a minute of waiting for the
+    receiver; 0 for none) ends uploads whose receiver takes a trickle. ``verify_upload_tls=False``
+    trusts any certificate of upload hosts, and of those alone. ``proxy`` is an HTTP or SOCKS
+    proxy's URL, ``"env"`` for the environment's, or None. ``pacer`` is asked before each call of
+    the API; ``stop`` ends that wait.
+
+    Raises :class:`~megamax_sync.errors.ConfigError` and
+    :class:`~megamax_sync.errors.InsecureUrl` for settings that cannot be used.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        login: str | None = None,
+        key: str | None = None,
+        *,
+        credentials: Callable[[], tuple[str, str]] | None = None,
+        timeout: float = 60.0,
+        verify_upload_tls: bool = True,
+        ca_file: str | None = None,
+        proxy: str | None = None,
+        user_agent: str = USER_AGENT,
+        pacer: Pacer | None = None,
+        stop: Stop | None = None,
+        min_rate: float = 0.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        base = urls.parse(api_url)
+        if base is None or base.query:
+            raise ConfigError("MEGAMAX_API_URL: give an http(s) URL without user name and query")
+        urls.require_secure(base)
+        if proxy and proxy != "env":
+            urls.parse_proxy(proxy)
+        self._base = str(base).rstrip("/")
+        self._credentials = credentials or (lambda: (login or "", key or ""))
+        self._timeout = httpx.Timeout(timeout).as_dict()
+        self._user_agent = user_agent
+        self._pacer = pacer
+        self._stop = stop
+        self._now = now
+        self._backend = Backend(min_rate)
+        self._api = Transport(
+            backend=self._backend, proxy=proxy, ca_file=ca_file, verify=True, keep_alive=2
+        )
+        # An upload cannot be repeated when a kept connection turns out to be dead: none is kept.
+        self._uploads = Transport(
+            backend=self._backend,
+            proxy=proxy,
+            ca_file=ca_file,
+            verify=verify_upload_tls,
+            keep_alive=0,
+        )
+        #: Seconds to add to our clock (``now``) to get the service's, to about one second; from
+        #: the last answer of the API, None before the first.
+        self.server_clock_offset: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections; for the owner, when no request is under way."""
+        self._api.close()
+        self._uploads.close()
+
+    def abort(self) -> None:
+        """Make requests that are under way fail at once (``ServiceUnreachable``); from any thread.
+
+        The client can be used again afterwards. To end an upload for good, make its ``check`` hook
+        raise too.
+        """
+        self._backend.abort()
+
+    def file(self, hashid: str) -> RemoteFile:
+        """What the service knows of one file; RemoteFileMissing if that is nothing."""
+        result = self._get(f"file/get/{_segment(hashid)}", Call.FILE)
+        return answers.one(RemoteFile, result)
+
+    def files(self, *, folder: int | None = None, status: str | None = None) -> list[RemoteFile]:
+        """The account's files, of one folder or with one status if asked so."""
+        query: dict[str, str] = {}
+        if folder is not None:
+            query["folder"] = str(folder)
+        if status is not None:
+            query["status"] = status
+        return answers.many(RemoteFile, self._get("file/get", Call.ACCOUNT, query))
+
+    def upload_url(self) -> str:
+        """A fresh URL for one upload. It may expire: ask when ready to send."""
+        result = self._get("file/upload/generate", Call.ACCOUNT)
+        if not isinstance(result, str) or urls.parse(result) is None:
+            raise ServiceNonsense("the service gave no usable upload URL", answered=True)
+        return result.strip()
+
+    def upload(self, url: str, body: MultipartFile, *, folder: int | None = None) -> UploadedFile:
+        """Send ``body`` to a ``url`` that :meth:`upload_url` gave.
+
+        The call is not idempotent. After an error that has no ``answered``, the file may have
+        arrived: look at the list before sending it again.
+        """
+        target = urls.parse(url)
+        if target is None:
+            raise ServiceNonsense("the upload URL is no http(s) URL", answered=True)
+        urls.require_secure(target)
+        login, key = self._credentials()
+        fields = {"login": login, "key": key}
+        if folder is not None:
+            fields["folder"] = str(folder)
+        encoded = body.encode(fields)
+        headers = {
+            "Content-Type": encoded.content_type,
+            "Content-Length": str(encoded.content_length),
+        }
+        request = self._request("POST", target, headers, encoded)
+        scrub = Scrubber(login, key)
+        answer = self._exchange(self._uploads, request, _LONGEST_UPLOAD_ANSWER, scrub)
+        result = answers.result_of(answer, Call.UPLOAD, scrub)
+        if body.sent < body.size:
+            raise ServiceNonsense("the service confirmed a file it did not have yet", answered=True)
+        return answers.one(UploadedFile, result)
+
+    def mirrors(self, hashid: str) -> list[MirrorGroup]:
+        """The copies on other hosts; they may come some time after the conversion."""
+        result = self._get(f"mirror/get/{_segment(hashid)}", Call.FILE)
+        return answers.many(MirrorGroup, result)
+
+    def direct(self, hashid: str) -> list[DirectLink]:
+        """Direct links. Any refusal, for one without a premium plan, is a DirectLinksRefused."""
+        result = self._get(f"file/get/{_segment(hashid)}/direct", Call.DIRECT)
+        return answers.many(DirectLink, result)
+
+    def _get(self, path: str, call: Call, query: Mapping[str, str] | None = None) -> object:
+        if self._pacer and not self._pacer.wait(self._stop):
+            raise UploadCancelled("stopped while waiting for a turn to ask the service")
+        login, key = self._credentials()
+        scrub = Scrubber(login, key)
+        params = {"login": login, "key": key, **(query or {})}
+        # A lone surrogate cannot be encoded, and no service knows such a login.
+        url = httpx.URL(
+            f"{self._base}/{path}",
+            params={
+                name: value.encode("utf-8", "replace").decode() for name, value in params.items()
+            },
+        )
+        request = self._request("GET", url, {}, None)
+        answer = self._exchange(self._api, request, _LONGEST_ANSWER, scrub, repeatable=True)
+        date = answers.date_of(answer.headers)
+        if date is not None:
+            self.server_clock_offset = date - self._now()
+        return answers.result_of(answer, call, scrub)
+
+    def _request(
+        self, method: str, url: httpx.URL, headers: Mapping[str, str], body: EncodedBody | None
+    ) -> httpx.Request:
+        return httpx.Request(
+            method,
+            url,
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": self._user_agent,
+                **headers,
+            },
+            content=body,
+            extensions={"timeout": self._timeout},
+        )
+
+    def _exchange(
+        self,
+        transport: Transport,
+        request: httpx.Request,
+        limit: int,
+        scrub: Scrubber,
+        *,
+        repeatable: bool = False,
+    ) -> Answer:
+        """Send, read, close. Errors are raised outside of the handler: httpx's may know the URL."""
+        before = self._backend.opened, self._backend.aborts
+        try:
+            response = transport.handle_request(request)
+            try:
+                return answers.read(response, limit)
+            finally:
+                response.close()
+        except httpx.TransportError as exc:
+            error = _unreachable(exc, request.url.host, scrub)
+            waited = isinstance(exc, httpx.TimeoutException)
+        # Only a connection that was kept from an earlier call may be dead through nobody's fault.
+        kept = before == (self._backend.opened, self._backend.aborts)
+        if repeatable and kept and not waited:
+            return self._exchange(transport, request, limit, scrub)
+        raise error
+
+
+def _unreachable(exc: httpx.TransportError, host: str, scrub: Scrubber) -> ServiceUnreachable:
+    text = scrub(str(exc))
+    detail = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return ServiceUnreachable(f"no answer from {host} ({detail})")
+
+
+def _segment(hashid: str) -> str:
+    """``hashid`` as one segment of a path."""
+    if not usable_hashid(hashid):
+        raise RemoteFileMissing("that is no hashid")
+    return quote(hashid, safe="", errors="replace")

@@ -1,0 +1,270 @@
+"""Bytes to the socket and back, for httpcore.
+
+httpcore's own backend does three things badly for large uploads, and this one does them:
+
+- It looks for an answer *before* the body is through, so that a 413 or 401 in the middle of it is
+  read instead of being lost in the reset that follows it. httpcore goes on to read the answer when
+  a write fails with ``WriteError``, and this counts on that.
+- It notices receivers that take a trickle: its time-out is for each write, so a byte a minute
+  would be progress.
+- It can be aborted from another thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import httpcore
+
+#: Seconds of waiting over which a receiver's rate is judged.
+RATE_WINDOW = 60.0
+#: OpenSSL tells of progress only after a whole write; a slow receiver must be seen to take some.
+_TLS_WRITE = 1 << 16
+_READ = 1 << 16
+_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@contextlib.contextmanager
+def _errors(timed_out: type[Exception], failed: type[Exception]) -> Iterator[None]:
+    """Turn the socket's errors into those of httpcore."""
+    try:
+        yield
+    except TimeoutError as exc:
+        raise timed_out("timed out") from exc
+    except OSError as exc:
+        raise failed(str(exc)) from exc
+
+
+class Backend(httpcore.NetworkBackend):
+    """Opens the connections of one client, and knows which are open.
+
+    ``min_rate`` is in bytes a second, 0 for none.
+    """
+
+    def __init__(self, min_rate: float = 0.0) -> None:
+        self.min_rate = min_rate
+        #: How many connections were ever opened: tells a fresh one from one that was kept alive.
+        self.opened = 0
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        #: How often it was aborted.
+        self.aborts = 0
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - part of httpcore's interface
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect to the first address of ``host`` that answers."""
+        aborts = self.aborts
+        with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+            failure: OSError = OSError(f"{host} has no address")
+            for family, kind, protocol, _, address in self._addresses(host, port):
+                sock = socket.socket(family, kind, protocol)
+                self.keep(sock)
+                try:
+                    if aborts != self.aborts:
+                        raise OSError("aborted")  # noqa: TRY301 - the same clean-up as for others
+                    sock.settimeout(timeout)
+                    sock.connect(address)
+                    for option in socket_options or ():
+                        sock.setsockopt(*option)
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                except OSError as exc:
+                    self.drop(sock)
+                    failure = exc
+                    continue
+                self.opened += 1
+                return Stream(sock, self)
+            raise failure
+
+    @staticmethod
+    def _addresses(host: str, port: int) -> list[Any]:
+        try:
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError as exc:
+            raise OSError(f"{host} is no host name") from exc
+
+    def abort(self) -> None:
+        """Shut all open connections down; whatever waits on one fails at once."""
+        with self._lock:
+            self.aborts += 1
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    # SSLSocket.shutdown would first forget the TLS layer, and a write that is under
+                    # way in another thread would go out in the clear.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def keep(self, sock: socket.socket) -> None:
+        """Make ``sock`` one that :meth:`abort` shuts down."""
+        with self._lock:
+            self._open.add(sock)
+
+    def drop(self, sock: socket.socket) -> None:
+        """Close ``sock``; under the lock, so that no abort hits a reused descriptor."""
+        with self._lock:
+            self._open.discard(sock)
+            sock.close()
+
+    @contextlib.contextmanager
+    def replacing(
+        self, sock: socket.socket, wrap: Callable[[], ssl.SSLSocket]
+    ) -> Iterator[ssl.SSLSocket]:
+        """Put the TLS socket that ``wrap`` makes of ``sock`` in its place."""
+        with self._lock:
+            self._open.discard(sock)
+            tls = wrap()
+            self._open.add(tls)
+        try:
+            yield tls
+        except BaseException:
+            self.drop(tls)
+            raise
+
+
+class Stream(httpcore.NetworkStream):
+    """One connection."""
+
+    def __init__(self, sock: socket.socket, backend: Backend) -> None:
+        self._sock = sock
+        self._backend = backend
+        self._write_size = _TLS_WRITE if isinstance(sock, ssl.SSLSocket) else 1 << 30
+        self._early = b""
+        self._ended = False
+        self._waited = 0.0
+        self._taken = 0
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Return what came early, or wait for more; empty at the end."""
+        if self._early:
+            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
+            return data
+        if self._ended:
+            return b""
+        with _errors(httpcore.ReadTimeout, httpcore.ReadError):
+            self._sock.settimeout(timeout)
+            return self._sock.recv(max_bytes)
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of ``buffer``, unless an answer comes first (``WriteError``).
+
+        ``timeout`` is for a stall: seconds in which nothing at all is taken.
+        """
+        with memoryview(buffer) as view, _errors(httpcore.WriteTimeout, httpcore.WriteError):
+            self._sock.settimeout(0)
+            start = 0
+            while start < len(view):
+                if self._answered():
+                    raise httpcore.WriteError("answered before the whole request was sent")
+                # After "not ready" OpenSSL wants the very same bytes again, and gets them.
+                taken = self._send(view[start : start + self._write_size], timeout)
+                self._taken += taken
+                start += taken
+
+    def _send(self, part: memoryview, timeout: float | None) -> int:
+        """Send some of ``part``; 0 if something can be read instead."""
+        began = time.monotonic()
+        while True:
+            try:
+                return self._sock.send(part)
+            except _NOT_READY as exc:
+                wanted = select.POLLIN
+                if not isinstance(exc, ssl.SSLWantReadError):
+                    wanted |= select.POLLOUT
+            before = time.monotonic()
+            left = None if timeout is None else began + timeout - before
+            if left is not None and left <= 0:
+                raise TimeoutError
+            ready = self._poll(wanted, left)
+            self._judge_rate(time.monotonic() - before)
+            if ready & select.POLLIN and self._answered():
+                return 0
+
+    def _poll(self, wanted: int, seconds: float | None) -> int:
+        if self._backend.min_rate:
+            most = max(RATE_WINDOW - self._waited, 0.0)
+            seconds = most if seconds is None else min(seconds, most)
+        poll = select.poll()
+        poll.register(self._sock, wanted)
+        # Rounded up: a wait cut to 0 ms would spin.
+        found = poll.poll(None if seconds is None else int(seconds * 1000) + 1)
+        return found[0][1] if found else 0
+
+    def _judge_rate(self, waited: float) -> None:
+        """Time that we ourselves wait (for bandwidth, for the disk) does not count against them."""
+        self._waited += waited
+        if not self._backend.min_rate or self._waited < RATE_WINDOW:
+            return
+        rate = self._taken / self._waited
+        self._waited, self._taken = 0.0, 0
+        if rate < self._backend.min_rate:
+            raise httpcore.WriteTimeout(f"the receiver took {rate:.0f} bytes a second")
+
+    def _answered(self) -> bool:
+        """Whether an answer, or the end of the connection, came before it was asked for.
+
+        What was read is kept for :meth:`read`. On TLS the socket also becomes readable for what
+        is no data (session tickets), so only a real read can tell.
+        """
+        if self._ended:
+            return True
+        try:
+            data = self._sock.recv(_READ)
+        except _NOT_READY:
+            return bool(self._early)
+        self._ended = not data
+        self._early = _final(self._early + data)
+        return self._ended or bool(self._early)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._backend.drop(self._sock)
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """Shake hands on this connection, within ``timeout`` for each step."""
+
+        def wrap() -> ssl.SSLSocket:
+            return ssl_context.wrap_socket(
+                self._sock, server_hostname=server_hostname, do_handshake_on_connect=False
+            )
+
+        with (
+            _errors(httpcore.ConnectTimeout, httpcore.ConnectError),
+            self._backend.replacing(self._sock, wrap) as tls,
+        ):
+            tls.settimeout(timeout)
+            tls.do_handshake()
+        return Stream(tls, self._backend)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Whether something (for an idle connection: the end) can be read; nothing else is told."""
+        if info != "is_readable":
+            return None
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(self._early or self._ended or poll.poll(0))
+
+
+def _final(data: bytes) -> bytes:
+    """Drop whole interim answers (1xx), which do not end the sending of a body."""
+    while data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
+        _, end, rest = data.partition(b"\r\n\r\n")
+        if not end:
+            return b""
+        data = rest
+    return data

@@ -1,0 +1,145 @@
+"""From an httpx request to a connection: proxies, TLS trust, and the pools over our own network.
+
+The client hands its requests straight to this transport. ``httpx.Client`` would log each URL, and
+the document puts login and key into the URL.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator
+
+import certifi
+import httpcore
+import httpx
+
+from megamax_sync.api.network import Backend
+from megamax_sync.api.urls import parse_proxy, proxy_for
+from megamax_sync.errors import ConfigError
+
+_MAPPED: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.ProxyError: httpx.ProxyError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+}
+_ERRORS = tuple(_MAPPED)
+
+
+def trust(ca_file: str | None, *, verify: bool = True) -> ssl.SSLContext:
+    """The system's certificates, certifi's and those of ``ca_file``; with ``verify`` off, any."""
+    context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    context.load_verify_locations(certifi.where())
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as exc:
+            raise ConfigError(f"MEGAMAX_CA_FILE: {ca_file} cannot be used: {exc}") from exc
+    return context
+
+
+class Transport(httpx.BaseTransport):
+    """Sends requests over httpcore's pools, one for each proxy in use.
+
+    ``keep_alive`` is how many idle connections are kept for the next request.
+    """
+
+    def __init__(
+        self,
+        *,
+        backend: Backend,
+        proxy: str | None,
+        ca_file: str | None,
+        verify: bool,
+        keep_alive: int,
+    ) -> None:
+        self._backend = backend
+        self._proxy = proxy
+        self._keep_alive = keep_alive
+        self._ca_file = ca_file
+        self._verify = verify
+        self._pools: dict[str | None, httpcore.ConnectionPool] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send ``request``; raises httpx's transport errors, none of which knows its request."""
+        proxy = proxy_for(request.url, self._proxy)
+        pool = self._pools.get(proxy)
+        if pool is None:
+            pool = self._pools[proxy] = self._pool(proxy)
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        inner = httpcore.Request(
+            request.method,
+            url,
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            response = pool.handle_request(inner)
+        except _ERRORS as exc:
+            raise _translated(exc) from exc
+        assert isinstance(response.stream, Iterable)
+        return httpx.Response(
+            response.status, headers=response.headers, stream=_AnswerStream(response)
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        for pool in self._pools.values():
+            pool.close()
+
+    def _pool(self, proxy: str | None) -> httpcore.ConnectionPool:
+        tls = trust(self._ca_file, verify=self._verify)
+        if proxy is None:
+            return httpcore.ConnectionPool(
+                ssl_context=tls,
+                max_keepalive_connections=self._keep_alive,
+                keepalive_expiry=15.0,
+                network_backend=self._backend,
+            )
+        settings = parse_proxy(proxy)
+        kind = httpcore.HTTPProxy if settings.url.scheme == "http" else httpcore.SOCKSProxy
+        return kind(
+            str(settings.url),
+            proxy_auth=settings.raw_auth,
+            ssl_context=tls,
+            max_keepalive_connections=self._keep_alive,
+            keepalive_expiry=15.0,
+            network_backend=self._backend,
+        )
+
+
+class _AnswerStream(httpx.SyncByteStream):
+    """The body of an answer, with httpx's errors."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.iter_stream()
+        except _ERRORS as exc:
+            raise _translated(exc) from exc
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _translated(exc: Exception) -> httpx.TransportError:
+    return _MAPPED[type(exc)](str(exc))

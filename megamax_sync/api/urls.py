@@ -1,0 +1,65 @@
+"""Where login and key may travel, and through which proxy."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.request
+
+import httpx
+
+from megamax_sync.errors import ConfigError, InsecureUrl
+
+
+def parse(url: str) -> httpx.URL | None:
+    """The URL if it is http(s), names a host and holds no userinfo; else None."""
+    try:
+        parsed = httpx.URL(url.strip())
+    except (httpx.InvalidURL, ValueError):
+        return None
+    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.userinfo:
+        return None
+    return parsed.copy_with(fragment=None)
+
+
+def require_secure(url: httpx.URL) -> None:
+    """Raise InsecureUrl for plain HTTP to anything but this machine."""
+    if url.scheme != "https" and not is_loopback(url.host):
+        raise InsecureUrl(
+            f"{url.host} is to be reached over plain http; only https keeps the key safe"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by its very name or address; nothing is looked up."""
+    if host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def proxy_for(url: httpx.URL, setting: str | None) -> str | None:
+    """The proxy's URL for ``url``. ``setting`` is a URL, None, or ``env`` for the environment's.
+
+    Loopback never goes through a proxy; the environment's ``NO_PROXY`` is honoured.
+    """
+    if not setting or is_loopback(url.host):
+        return None
+    if setting != "env":
+        return setting
+    proxies = urllib.request.getproxies_environment()
+    if urllib.request.proxy_bypass(url.host, proxies):
+        return None
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def parse_proxy(setting: str) -> httpx.Proxy:
+    """Raise ConfigError, without the URL (it may hold a password), for what cannot be used."""
+    try:
+        url = httpx.URL(setting if "://" in setting else f"http://{setting}")
+    except (httpx.InvalidURL, ValueError):
+        url = None
+    if url is None or url.scheme not in {"http", "socks5", "socks5h"} or not url.host:
+        raise ConfigError("MEGAMAX_PROXY: give http://HOST:PORT or socks5://HOST:PORT, or env")
+    return httpx.Proxy(url)
