@@ -1,0 +1,101 @@
+"""Takes secrets out of text, by value and by the names that they travel under."""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+
+MASK = "***"
+
+#: The names under which secrets travel: in queries, forms and JSON.
+SECRET_NAMES = frozenset({"login", "key", "signature"})
+
+#: Shorter values are not looked for: they would shred every other word of the log. Under the
+#: names above they are masked all the same.
+MIN_LENGTH = 4
+
+_NAMES = "|".join(sorted(SECRET_NAMES))
+_BY_NAME = (
+    # ?login=…&key=… in URLs, and forms; not inside of paths, which are the user's own.
+    re.compile(rf"(?P<keep>(?:^|[?&;\s\"'])(?:{_NAMES})=)[^&;\s\"'<>#]+", re.IGNORECASE),
+    # "key": "…" in JSON and in reprs, at any depth of escaping.
+    re.compile(
+        rf"(?P<keep>(?P<quote>\\*[\"'])(?:{_NAMES})(?P=quote)\s*:\s*(?P=quote)).*?(?=(?P=quote))",
+        re.IGNORECASE | re.DOTALL,
+    ),
+    # The parts of a multipart body, raw or as a repr.
+    re.compile(
+        rf"(?P<keep>name=\\*\"(?:{_NAMES})\\*\"(?:[\r\n]|\\+[rn])+)[^\r\n\\]+", re.IGNORECASE
+    ),
+)
+
+
+class Redactor:
+    """Knows the secrets of this run and masks them, whatever they were encoded as.
+
+    Each is found plain, percent-encoded (wholly or in part, in either case, more than once), with
+    JSON's and Python's escapes, in hexadecimal, and in both alphabets of base64, also in the
+    middle of a longer text such as ``login:key``. May be used from all threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._patterns: dict[str, re.Pattern[str]] = {}
+
+    def add(self, secret: str) -> None:
+        """Mask this from now on, and for good: what was a secret once is in old answers still."""
+        if len(secret) < MIN_LENGTH:
+            return
+        with self._lock:
+            known = {**self._patterns, secret: _pattern(secret)}
+            # Of two that overlap, the longer one first: else its rest would be left standing.
+            self._patterns = dict(sorted(known.items(), key=lambda item: -len(item[0])))
+
+    def scrub(self, text: str) -> str:
+        """The text with every secret replaced by ``***``."""
+        for pattern in self._patterns.values():
+            text = pattern.sub(MASK, text)
+        for by_name in _BY_NAME:
+            text = by_name.sub(rf"\g<keep>{MASK}", text)
+        return text
+
+
+def _pattern(secret: str) -> re.Pattern[str]:
+    data = secret.encode(errors="surrogatepass")
+    forms = ["".join(_escapes(char) for char in secret), "".join(_digits(data.hex()))]
+    forms += [_base64(data, offset) for offset in range(3)]
+    return re.compile("|".join(forms))
+
+
+def _escapes(char: str) -> str:
+    """A pattern for one character in any mixture of the usual escapes."""
+    data = char.encode(errors="surrogatepass")
+    units = char.encode("utf-16-be", errors="surrogatepass").hex()
+    forms = [
+        re.escape(char),
+        "".join(f"%(?:25)*{_digits(f'{byte:02x}')}" for byte in data),
+        "".join(rf"\\\\*u{_digits(units[i : i + 4])}" for i in range(0, len(units), 4)),
+        "".join(rf"\\\\*x{_digits(f'{byte:02x}')}" for byte in data),
+    ]
+    if ord(char) < 0x100:
+        forms.append(rf"\\\\*x{_digits(f'{ord(char):02x}')}")
+    if char in "\"'/\\":
+        forms.insert(0, rf"\\\\*{re.escape(char)}")
+    if char == " ":
+        forms.append(r"\+")
+    return f"(?:{'|'.join(forms)})"
+
+
+def _digits(digits: str) -> str:
+    """A pattern for hexadecimal digits in either case."""
+    return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits)
+
+
+def _base64(data: bytes, offset: int) -> str:
+    """A pattern for the part of the base64 text that only ``data`` decides, when ``offset`` bytes
+    (modulo 3) stand before it and anything may follow."""
+    text = base64.b64encode(bytes(offset) + data).decode()
+    stable = text[(offset * 8 + 5) // 6 : (offset + len(data)) * 8 // 6]
+    either = {"+": r"(?:[+-]|%2[Bb])", "/": r"(?:[/_]|\\+/|%2[Ff])"}
+    return "".join(either.get(char, char) for char in stable)
