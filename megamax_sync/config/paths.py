@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -157,8 +158,6 @@ def ca_bundle() -> Form:
     """A file of certificates, tried at once: found out later it would look like a dead service."""
 
     def parse(value: object) -> str:
-        import ssl  # noqa: PLC0415 - costs start-up time, and few have a bundle
-
         bundle = absolute(str(value))
         try:
             ssl.create_default_context(cafile=bundle)
