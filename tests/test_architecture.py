@@ -22,15 +22,15 @@ TABLE: dict[str, set[str]] = {
     "sandbox": set(),
     "config": {"errors"},
     "job": {"errors"},
-    "heartbeat": {"clock"},
+    "loop": {"clock"},
     "control": {"errors", "clock"},
     "api": {"errors", "clock"},
     "store": {"job", "errors", "clock", "filesystem"},
     "sidecar": {"job", "api.models", "errors", "clock"},
-    "watch": {"job", "store", "log", "errors", "clock", "heartbeat", "filesystem"},
-    "upload": {"job", "store", "api", "log", "errors", "clock", "heartbeat"},
-    "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "heartbeat"},
-    "http": {"job", "store", "errors", "clock", "heartbeat"},
+    "watch": {"job", "store", "log", "errors", "clock", "loop", "filesystem"},
+    "upload": {"job", "store", "api", "log", "errors", "clock", "loop"},
+    "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
+    "http": {"job", "store", "errors", "clock", "loop"},
 }
 TABLE["daemon"] = set(TABLE) - {"http", "sandbox"}
 TABLE["cli"] = set(TABLE)
