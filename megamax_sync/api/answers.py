@@ -221,7 +221,4 @@ def _http_date(text: str) -> float | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     aware: datetime = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    try:
-        return aware.timestamp()
-    except (OverflowError, ValueError):
-        return None
+    return aware.timestamp()

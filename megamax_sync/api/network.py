@@ -28,6 +28,7 @@ RATE_WINDOW = 60.0
 #: OpenSSL tells of progress only after a whole write; a slow receiver must be seen to take some.
 _TLS_WRITE = 1 << 16
 _READ = 1 << 16
+_INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -92,7 +93,7 @@ class Backend(httpcore.NetworkBackend):
     def _addresses(host: str, port: int) -> list[Any]:
         try:
             return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as exc:
+        except ValueError as exc:
             raise OSError(f"{host} is no host name") from exc
 
     def abort(self) -> None:
@@ -221,10 +222,10 @@ class Stream(httpcore.NetworkStream):
         try:
             data = self._sock.recv(_READ)
         except _NOT_READY:
-            return bool(self._early)
+            return _is_final(self._early)
         self._ended = not data
-        self._early = _final(self._early + data)
-        return self._ended or bool(self._early)
+        self._early = _without_interim(self._early + data)
+        return self._ended or _is_final(self._early)
 
     def close(self) -> None:
         """Close the connection."""
@@ -260,11 +261,13 @@ class Stream(httpcore.NetworkStream):
         return bool(self._early or self._ended or poll.poll(0))
 
 
-def _final(data: bytes) -> bytes:
+def _without_interim(data: bytes) -> bytes:
     """Drop whole interim answers (1xx), which do not end the sending of a body."""
-    while data.startswith((b"HTTP/1.1 1", b"HTTP/1.0 1")):
-        _, end, rest = data.partition(b"\r\n\r\n")
-        if not end:
-            return b""
-        data = rest
+    while data.startswith(_INTERIM) and b"\r\n\r\n" in data:
+        data = data.partition(b"\r\n\r\n")[2]
     return data
+
+
+def _is_final(data: bytes) -> bool:
+    """Whether ``data`` begins an answer that is no interim one, as far as can be told yet."""
+    return bool(data) and not any(data.startswith(start[: len(data)]) for start in _INTERIM)

@@ -55,8 +55,8 @@ class Gate:
 
     ``on_pause(reason, seconds, error)`` is called when it closes and when the reason changes, not
     for each failed probe; ``on_resume(reason, failures)`` when it opens. Reasons are ``service``
-    and ``credentials``. A probe that takes longer than ``lease`` seconds (a big upload) no longer keeps
-    the next one from trying.
+    and ``credentials``. A probe that takes longer than ``lease`` seconds (a big upload) no longer
+    keeps the next one from trying.
     """
 
     def __init__(

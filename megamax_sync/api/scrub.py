@@ -12,6 +12,8 @@ from urllib.parse import quote, quote_plus
 from megamax_sync.api.models import clean
 
 _LONGEST = 300
+#: The query of a URL: no text of ours has one, whatever is in it.
+_QUERY = re.compile(r"\?[^\s?\"'<>]*=[^\s\"'<>]*")
 
 
 class Scrubber:
@@ -28,6 +30,7 @@ class Scrubber:
         line = clean(" ".join(text.split()))
         if not self._empty:
             line = self._pattern.sub("***", line)
+        line = _QUERY.sub("?…", line)
         return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import urllib.request
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -13,12 +14,18 @@ from megamax_sync.errors import ConfigError, InsecureUrl
 def parse(url: str) -> httpx.URL | None:
     """The URL if it is http(s), names a host and holds no userinfo; else None."""
     try:
-        parsed = httpx.URL(url.strip())
+        parsed = _url(url)
     except (httpx.InvalidURL, ValueError):
         return None
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.userinfo:
         return None
     return parsed.copy_with(fragment=None)
+
+
+def _url(text: str) -> httpx.URL:
+    # httpx alone takes hosts that nobody can have, such as "[".
+    urlsplit(text)
+    return httpx.URL(text.strip())
 
 
 def require_secure(url: httpx.URL) -> None:
@@ -57,7 +64,7 @@ def proxy_for(url: httpx.URL, setting: str | None) -> str | None:
 def parse_proxy(setting: str) -> httpx.Proxy:
     """Raise ConfigError, without the URL (it may hold a password), for what cannot be used."""
     try:
-        url = httpx.URL(setting if "://" in setting else f"http://{setting}")
+        url = _url(setting if "://" in setting else f"http://{setting}")
     except (httpx.InvalidURL, ValueError):
         url = None
     if url is None or url.scheme not in {"http", "socks5", "socks5h"} or not url.host:

@@ -1,0 +1,238 @@
+"""Connections: receivers that stall, proxies, and being aborted."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpcore
+import httpx
+import pytest
+
+from megamax_sync import errors
+from megamax_sync.api import MegamaxClient, MultipartFile, network, urls
+
+from .server import KEY, LOGIN, Server, read_head, reply, success
+
+
+def big() -> MultipartFile:
+    content = b"x" * (64 << 20)
+    return MultipartFile(io.BytesIO(content), name="a.mp4", size=len(content))
+
+
+def never_read(conn: socket.socket) -> None:
+    read_head(conn)
+    threading.Event().wait(2)
+
+
+def trickle(conn: socket.socket) -> None:
+    read_head(conn)
+    pause = threading.Event()
+    for _ in range(200):
+        conn.recv(1 << 16)
+        pause.wait(0.02)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_stalled_receiver(server_tls: ssl.SSLContext, certificate: Path, secure: bool) -> None:
+    """A receiver that takes nothing at all is given up after the time-out."""
+    with (
+        Server(handler=never_read, tls=server_tls if secure else None) as server,
+        MegamaxClient(server.url, LOGIN, KEY, timeout=0.3, ca_file=str(certificate)) as client,
+        pytest.raises(errors.ServiceUnreachable, match="WriteTimeout"),
+    ):
+        client.upload(server.url, big())
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_trickling_receiver(
+    server_tls: ssl.SSLContext,
+    certificate: Path,
+    secure: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A receiver below the minimum rate is given up though it never stalls; above it, it is not."""
+    monkeypatch.setattr(network, "RATE_WINDOW", 0.2)
+    tls = server_tls if secure else None
+    with Server(handler=trickle, tls=tls) as server:
+        url, ca = server.url, str(certificate)
+        with (
+            MegamaxClient(url, LOGIN, KEY, timeout=5, min_rate=1e9, ca_file=ca) as client,
+            pytest.raises(errors.ServiceUnreachable, match="bytes a second"),
+        ):
+            client.upload(url, big())
+        with (
+            MegamaxClient(url, LOGIN, KEY, timeout=5, min_rate=1, ca_file=ca) as client,
+            pytest.raises(errors.ServiceUnreachable) as caught,
+        ):
+            client.upload(url, big())
+        assert "bytes a second" not in str(caught.value)
+
+
+def tunnel(conn: socket.socket) -> None:
+    """Be an HTTP proxy that knows CONNECT."""
+    came = read_head(conn)
+    assert came is not None
+    request, _ = came
+    assert request.method == "CONNECT"
+    assert request.headers["proxy-authorization"].startswith("Basic ")
+    port = int(request.target.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as far:
+        conn.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        pump(conn, far)
+
+
+def pump(near: socket.socket, far: socket.socket) -> None:
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    back = threading.Thread(target=copy, args=(far, near))
+    back.start()
+    copy(near, far)
+    back.join()
+
+
+def socks(conn: socket.socket) -> None:
+    """Be a SOCKS5 proxy that connects every name to this machine."""
+    conn.recv(100)
+    conn.sendall(b"\x05\x00")
+    port = int.from_bytes(conn.recv(300)[-2:], "big")
+    with socket.create_connection(("127.0.0.1", port)) as far:
+        conn.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+        pump(conn, far)
+
+
+@pytest.mark.parametrize(("scheme", "handler"), [("http://u:p@", tunnel), ("socks5://", socks)])
+def test_proxies(
+    server_tls: ssl.SSLContext, scheme: str, handler: Callable[[socket.socket], None]
+) -> None:
+    """A request goes through an HTTP or a SOCKS proxy, which never sees inside."""
+    uploaded = success({"hashid": "x"})
+    with (
+        Server(lambda _: reply(200, uploaded), tls=server_tls) as server,
+        Server(handler=handler) as proxy,
+        MegamaxClient(
+            "https://api.example",
+            LOGIN,
+            KEY,
+            proxy=f"{scheme}127.0.0.1:{proxy.port}",
+            verify_upload_tls=False,
+        ) as client,
+    ):
+        assert client.upload(f"https://far.example:{server.port}/up", small()).hashid == "x"
+        assert proxy.connections == 1
+        assert client.upload(server.url, small()).hashid == "x"
+        assert proxy.connections == 1
+
+
+def small() -> MultipartFile:
+    return MultipartFile(io.BytesIO(b"hello"), name="a.mp4", size=5)
+
+
+def test_proxy_that_refuses() -> None:
+    """A proxy that refuses is no answer of the service, and its password stays inside."""
+
+    def refuse(conn: socket.socket) -> None:
+        read_head(conn)
+        conn.sendall(reply(407))
+
+    with (
+        Server(handler=refuse) as proxy,
+        MegamaxClient(
+            "https://api.example", LOGIN, KEY, proxy=f"http://u:sesame@127.0.0.1:{proxy.port}"
+        ) as client,
+    ):
+        with pytest.raises(errors.ServiceUnreachable, match="ProxyError: 407") as caught:
+            client.files()
+        assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://x", "https://x:1", "http://", "http://[", "socks4://x"])
+def test_bad_proxy(proxy: str) -> None:
+    """A proxy that cannot be used is a fault of the configuration."""
+    with pytest.raises(errors.ConfigError, match="MEGAMAX_PROXY"):
+        MegamaxClient("https://api.example", LOGIN, KEY, proxy=proxy)
+
+
+def test_proxy_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``env`` takes HTTPS_PROXY or ALL_PROXY, honours NO_PROXY, and spares loopback."""
+    for name in ("https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    far = httpx.URL("https://api.example/")
+    assert urls.proxy_for(far, "env") is None
+    monkeypatch.setenv("ALL_PROXY", "http://all:1")
+    assert urls.proxy_for(far, "env") == "http://all:1"
+    monkeypatch.setenv("HTTPS_PROXY", "http://tls:1")
+    assert urls.proxy_for(far, "env") == "http://tls:1"
+    assert urls.proxy_for(far, None) is None
+    assert urls.proxy_for(httpx.URL("https://127.0.0.1/"), "env") is None
+    monkeypatch.setenv("NO_PROXY", ".example")
+    assert urls.proxy_for(far, "env") is None
+
+
+def test_abort_while_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An abort that comes while a name is looked up ends the connection before it is made."""
+    backend = network.Backend()
+    found = socket.getaddrinfo("127.0.0.1", 1, type=socket.SOCK_STREAM)
+
+    def look_up(_: str, __: int) -> object:
+        backend.abort()
+        return found
+
+    monkeypatch.setattr(backend, "_addresses", look_up)
+    with pytest.raises(httpcore.ConnectError, match="aborted"):
+        backend.connect_tcp("127.0.0.1", 1)
+
+
+def test_stream_keeps_what_came_early() -> None:
+    """What is read while looking for an answer is not lost, interim answers apart."""
+    near, far = socket.socketpair()
+    with near, far:
+        stream = network.Stream(near, network.Backend())
+        assert stream.get_extra_info("is_readable") is False
+        assert stream.get_extra_info("socket") is None
+        far.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        stream.write(b"a")
+        for part in (b"HTTP", b"/1.1 103 Early\r\n", b"\r\nHTTP/1.1"):
+            far.sendall(part)
+            stream.write(b"a")
+        far.sendall(b" 413 No\r\n")
+        with pytest.raises(httpcore.WriteError):
+            stream.write(b"b")
+        assert stream.get_extra_info("is_readable") is True
+        assert stream.read(8) == b"HTTP/1.1"
+        far.close()
+        with pytest.raises(httpcore.WriteError):
+            stream.write(b"b")
+        assert stream.read(100).endswith(b"413 No\r\n")
+        with pytest.raises(httpcore.WriteError):
+            stream.write(b"b")
+        assert stream.read(1) == b""
+
+
+def test_socket_options() -> None:
+    """Options that httpcore hands on are set."""
+    with Server() as server:
+        stream = network.Backend().connect_tcp(
+            "127.0.0.1",
+            server.port,
+            socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)],
+        )
+        assert isinstance(stream, network.Stream)
+        assert stream._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        stream.close()
+
+
+def test_host_that_cannot_be() -> None:
+    """A host name that no resolver takes is a connection that fails."""
+    with pytest.raises(httpcore.ConnectError):
+        network.Backend().connect_tcp("a" * 70 + ".example", 1)
