@@ -18,7 +18,7 @@ MIN_LENGTH = 4
 _NAMES = "|".join(sorted(SECRET_NAMES))
 _BY_NAME = (
     # ?login=…&key=… in URLs, and forms; not inside of paths, which are the user's own.
-    re.compile(rf"(?P<keep>(?:^|[?&;\s\"'])(?:{_NAMES})=)[^&;\s\"'<>#]+", re.IGNORECASE),
+    re.compile(rf"(?P<keep>(?:^|[?&;\s\"'])(?:{_NAMES})=)(?:[^&;\s\"'<>#\\]|\\+/)+", re.IGNORECASE),
     # "key": "…" in JSON and in reprs, at any depth of escaping.
     re.compile(
         rf"(?P<keep>(?P<quote>\\*[\"'])(?:{_NAMES})(?P=quote)\s*:\s*(?P=quote)).*?(?=(?P=quote))",
@@ -78,6 +78,8 @@ def _escapes(char: str) -> str:
         "".join(rf"\\\\*u{_digits(units[i : i + 4])}" for i in range(0, len(units), 4)),
         "".join(rf"\\\\*x{_digits(f'{byte:02x}')}" for byte in data),
     ]
+    if len(units) > 4:
+        forms.append(rf"\\\\*U{_digits(f'{ord(char):08x}')}")
     if ord(char) < 0x100:
         forms.append(rf"\\\\*x{_digits(f'{ord(char):02x}')}")
     if char in "\"'/\\":
