@@ -77,7 +77,7 @@ def read(response: httpx.Response, limit: int) -> Answer:
             if len(body) > limit:
                 raise ServiceNonsense(f"the answer is longer than {limit} bytes", answered=True)
             if time.monotonic() > deadline:
-                raise ServiceUnreachable("the answer did not end", answered=True)
+                raise ServiceUnreachable("the answer did not end")
     except zlib.error:
         body.clear()
     return Answer(response.status_code, response.headers, bytes(body))

@@ -169,8 +169,9 @@ class MegamaxClient:
     def upload(self, url: str, body: MultipartFile, *, folder: int | None = None) -> UploadedFile:
         """Send ``body`` to a ``url`` that :meth:`upload_url` gave.
 
-        The call is not idempotent. After an error that has no ``answered``, the file may have
-        arrived: look at the list before sending it again.
+        The call is not idempotent. After any error but a FileError that comes once ``body`` has
+        told ``on_body_sent``, the file may have arrived (a proxy's 504 says little): look at the
+        list before sending it again.
         """
         target = urls.parse(url)
         if target is None:

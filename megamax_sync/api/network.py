@@ -124,7 +124,11 @@ class Backend(httpcore.NetworkBackend):
         """Put the TLS socket that ``wrap`` makes of ``sock`` in its place."""
         with self._lock:
             self._open.discard(sock)
-            tls = wrap()
+            try:
+                tls = wrap()
+            except (OSError, ValueError) as exc:
+                sock.close()
+                raise OSError(f"TLS cannot begin: {exc}") from exc
             self._open.add(tls)
         try:
             yield tls

@@ -81,14 +81,14 @@ def read_request(conn: socket.socket) -> Request | None:
 Handler = Callable[[socket.socket], None]
 
 
-@dataclass
+@dataclass(repr=False)
 class Server:
     """Runs ``handler`` for each connection; or answers each request with what ``answer`` makes."""
 
     answer: Callable[[Request], bytes] = field(default=lambda _: reply(200, success(None)))
     handler: Handler | None = None
     tls: ssl.SSLContext | None = None
-    requests: list[Request] = field(default_factory=list, repr=False)
+    requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
     def __post_init__(self) -> None:
@@ -96,6 +96,10 @@ class Server:
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self.port = self._listener.getsockname()[1]
+
+    def __repr__(self) -> str:
+        # Short, because failing tests print it.
+        return f"<Server {self.url}>"
 
     @property
     def url(self) -> str:

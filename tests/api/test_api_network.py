@@ -13,6 +13,8 @@ from pathlib import Path
 import httpcore
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from megamax_sync import errors
 from megamax_sync.api import MegamaxClient, MultipartFile, network, urls
@@ -230,6 +232,23 @@ def test_socket_options() -> None:
         assert isinstance(stream, network.Stream)
         assert stream._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         stream.close()
+
+
+def test_tls_that_cannot_begin() -> None:
+    """A name that TLS does not take fails like any connection, and nothing stays open."""
+    near, far = socket.socketpair()
+    with far:
+        stream = network.Stream(near, network.Backend())
+        with pytest.raises(httpcore.ConnectError, match="cannot begin"):
+            stream.start_tls(ssl.create_default_context(), ".example")
+        assert near.fileno() == -1
+
+
+@given(text=st.text() | st.text("htps:/[]@.%?#1 \x00").map(lambda rest: f"http://{rest}"))
+def test_any_url(text: str) -> None:
+    """Whatever text is given as a URL, it is one that can be used or None."""
+    url = urls.parse(text)
+    assert url is None or (url.host and url.scheme in {"http", "https"} and not url.userinfo)
 
 
 def test_host_that_cannot_be() -> None:
