@@ -91,10 +91,10 @@ def parse_folder(text: str | None) -> int | None:
 async def _parameters(request: Request) -> dict[str, str]:
     found = dict(request.query_params)
     if request.method == "POST":
-        form = await request.form()
-        for name, value in form.items():
-            if isinstance(value, str):
-                found.setdefault(name, value)
+        async with request.form() as form:
+            for name, value in form.items():
+                if isinstance(value, str):
+                    found.setdefault(name, value)
     return found
 
 

@@ -36,17 +36,16 @@ class Connections:
 
     def reset(self, client: tuple[str, int]) -> None:
         """Break it off with a TCP RST."""
-        transport = self._open.get(client)
-        if transport is not None:
+        with contextlib.suppress(KeyError):
+            transport = self._open[client]
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
             transport.abort()
 
     def close(self, client: tuple[str, int]) -> None:
         """End it properly, after what was written."""
-        transport = self._open.get(client)
-        if transport is not None:
-            transport.close()
+        with contextlib.suppress(KeyError):
+            self._open[client].close()
 
     def abort_all(self) -> None:
         """Break all of them off."""

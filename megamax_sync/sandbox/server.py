@@ -224,7 +224,7 @@ class Sandbox:
         return self._account
 
 
-def serve(
+def serve(  # noqa: PLR0917 - the command's options, in their order
     port: int,
     data: str | os.PathLike[str] | None,
     step: float,
