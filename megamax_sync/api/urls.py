@@ -10,6 +10,9 @@ import httpx
 
 from megamax_sync.errors import ConfigError, InsecureUrl
 
+#: DNS has no longer ones, and the socket and TLS modules refuse them each in their own way.
+_LONGEST_LABEL = 63
+
 
 def parse(url: str) -> httpx.URL | None:
     """The URL if it is http(s), names a host and holds no userinfo; else None."""
@@ -17,7 +20,10 @@ def parse(url: str) -> httpx.URL | None:
         parsed = _url(url)
     except (httpx.InvalidURL, ValueError):
         return None
-    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.userinfo:
+    if parsed.scheme not in {"http", "https"} or parsed.userinfo:
+        return None
+    labels = parsed.raw_host.removesuffix(b".").split(b".")
+    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
         return None
     return parsed.copy_with(fragment=None)
 

@@ -407,16 +407,15 @@ def test_timeout(server: Server) -> None:
         client.files()
 
 
-def test_refused_and_unknown_hosts() -> None:
-    """No listener and no such host are both unreachable."""
+def test_refused_connection() -> None:
+    """Where nobody listens, nobody can be reached."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    for url in (f"http://127.0.0.1:{port}", "https://" + "a" * 64 + ".localhost"):
-        with (
-            MegamaxClient(url, LOGIN, KEY) as client,
-            pytest.raises(errors.ServiceUnreachable, match="ConnectError"),
-        ):
-            client.files()
+    with (
+        MegamaxClient(f"http://127.0.0.1:{port}", LOGIN, KEY) as client,
+        pytest.raises(errors.ServiceUnreachable, match="ConnectError"),
+    ):
+        client.files()
 
 
 @pytest.mark.parametrize("url", ["http://example.com/api", "http://10.0.0.1", "http://127.1.evil"])

@@ -235,13 +235,20 @@ def test_socket_options() -> None:
 
 
 def test_tls_that_cannot_begin() -> None:
-    """A name that TLS does not take fails like any connection, and nothing stays open."""
+    """A connection that was lost before the handshake fails like any other."""
     near, far = socket.socketpair()
+    near.close()
     with far:
         stream = network.Stream(near, network.Backend())
         with pytest.raises(httpcore.ConnectError, match="cannot begin"):
-            stream.start_tls(ssl.create_default_context(), ".example")
-        assert near.fileno() == -1
+            stream.start_tls(ssl.create_default_context(), "a.example")
+
+
+@pytest.mark.parametrize("host", [".example", "a..b", "a" * 64 + ".example", "."])
+def test_host_that_is_none(host: str) -> None:
+    """A host whose labels are empty or too long makes no URL."""
+    assert urls.parse(f"https://{host}/") is None
+    assert urls.parse("https://a.example./") is not None
 
 
 @given(text=st.text() | st.text("htps:/[]@.%?#1 \x00").map(lambda rest: f"http://{rest}"))
