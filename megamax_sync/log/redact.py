@@ -15,18 +15,23 @@ SECRET_NAMES = frozenset({"login", "key", "signature"})
 #: names above they are masked all the same.
 MIN_LENGTH = 4
 
+# Escaping once more doubles the backslashes. Without bounds, text made of them takes for ever.
+_ESCAPES = r"\\{0,7}"
 _NAMES = "|".join(sorted(SECRET_NAMES))
 _BY_NAME = (
     # ?login=…&key=… in URLs, and forms; not inside of paths, which are the user's own.
-    re.compile(rf"(?P<keep>(?:^|[?&;\s\"'])(?:{_NAMES})=)(?:[^&;\s\"'<>#\\]|\\+/)+", re.IGNORECASE),
+    re.compile(
+        rf"(?P<keep>(?:^|[?&;\s\"'])(?:{_NAMES})=)(?:[^&;\s\"'<>#\\]|\\{_ESCAPES}/)+", re.IGNORECASE
+    ),
     # "key": "…" in JSON and in reprs, at any depth of escaping.
     re.compile(
-        rf"(?P<keep>(?P<quote>\\*[\"'])(?:{_NAMES})(?P=quote)\s*:\s*(?P=quote)).*?(?=(?P=quote))",
+        rf"(?P<keep>(?P<quote>{_ESCAPES}[\"'])(?:{_NAMES})(?P=quote)\s*:\s*(?P=quote)).{{0,4096}}?(?=(?P=quote))",
         re.IGNORECASE | re.DOTALL,
     ),
     # The parts of a multipart body, raw or as a repr.
     re.compile(
-        rf"(?P<keep>name=\\*\"(?:{_NAMES})\\*\"(?:[\r\n]|\\+[rn])+)[^\r\n\\]+", re.IGNORECASE
+        rf"(?P<keep>name={_ESCAPES}\"(?:{_NAMES}){_ESCAPES}\"(?:[\r\n]|\\{_ESCAPES}[rn]){{1,9}})[^\r\n\\]+",
+        re.IGNORECASE,
     ),
 )
 
@@ -74,16 +79,18 @@ def _escapes(char: str) -> str:
     units = char.encode("utf-16-be", errors="surrogatepass").hex()
     forms = [
         re.escape(char),
-        "".join(f"%(?:25)*{_digits(f'{byte:02x}')}" for byte in data),
-        "".join(rf"\\\\*u{_digits(units[i : i + 4])}" for i in range(0, len(units), 4)),
-        "".join(rf"\\\\*x{_digits(f'{byte:02x}')}" for byte in data),
+        "".join(f"%(?:25){{0,4}}{_digits(f'{byte:02x}')}" for byte in data),
+        "".join(rf"\\{_ESCAPES}u{_digits(units[i : i + 4])}" for i in range(0, len(units), 4)),
+        "".join(rf"\\{_ESCAPES}x{_digits(f'{byte:02x}')}" for byte in data),
     ]
     if len(units) > 4:
-        forms.append(rf"\\\\*U{_digits(f'{ord(char):08x}')}")
+        forms.append(rf"\\{_ESCAPES}U{_digits(f'{ord(char):08x}')}")
     if ord(char) < 0x100:
-        forms.append(rf"\\\\*x{_digits(f'{ord(char):02x}')}")
-    if char in "\"'/\\":
-        forms.insert(0, rf"\\\\*{re.escape(char)}")
+        forms.append(rf"\\{_ESCAPES}x{_digits(f'{ord(char):02x}')}")
+    if char in "\"'/":
+        forms.insert(0, rf"\\{_ESCAPES}{char}")
+    if char == "\\":
+        forms.insert(0, r"\\{2,8}")
     if char == " ":
         forms.append(r"\+")
     return f"(?:{'|'.join(forms)})"
@@ -99,5 +106,5 @@ def _base64(data: bytes, offset: int) -> str:
     (modulo 3) stand before it and anything may follow."""
     text = base64.b64encode(bytes(offset) + data).decode()
     stable = text[(offset * 8 + 5) // 6 : (offset + len(data)) * 8 // 6]
-    either = {"+": r"(?:[+-]|%2[Bb])", "/": r"(?:[/_]|\\+/|%2[Ff])"}
+    either = {"+": r"(?:[+-]|%2[Bb])", "/": rf"(?:[/_]|\\{_ESCAPES}/|%2[Ff])"}
     return "".join(either.get(char, char) for char in stable)

@@ -20,6 +20,8 @@ _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | 
 
 # A page of HTML in an error message says nothing more in its second half.
 _MAX_TEXT = 8192
+# Far more than that is looked through, so that no half of a secret is left at the cut.
+_MAX_SCRUBBED = 8 * _MAX_TEXT
 # Deep enough for groups of exceptions; ends what contains itself.
 _MAX_DEPTH = 10
 
@@ -115,7 +117,7 @@ class Tidy:
         return self._text(value if isinstance(value, bytes) else str(value))
 
     def _text(self, text: str | bytes) -> str:
-        scrubbed = self._redactor.scrub(readable(text))
+        scrubbed = self._redactor.scrub(readable(text[:_MAX_SCRUBBED]))
         if len(scrubbed) > _MAX_TEXT:
             scrubbed = scrubbed[:_MAX_TEXT] + "…"
         return escape(scrubbed) if self._for_people else scrubbed
