@@ -507,6 +507,14 @@ def test_a_secret_over_two_values_is_masked(secrets: Redactor, log: Log) -> None
     assert log.only()["words"] == ["***"]
 
 
+@pytest.mark.timeout(20)
+def test_hostile_text_takes_no_time(secrets: Redactor) -> None:
+    """No answer of a server, and no secret, makes the search go on for ever."""
+    secrets.add("\\" * 12 + "aaaa")
+    for text in ("\\", '"key": "', "%25", '\\"key\\": ', 'name="key"' + "\r\n" * 20):
+        assert secrets.scrub(text * 10_000)
+
+
 def test_secrets_may_be_added_while_others_log(secrets: Redactor) -> None:
     """Threads add and scrub at once without an error or a miss."""
     missed: list[str] = []

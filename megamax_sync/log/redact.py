@@ -68,13 +68,19 @@ class Redactor:
 
 def _pattern(secret: str) -> re.Pattern[str]:
     data = secret.encode(errors="surrogatepass")
-    forms = ["".join(_escapes(char) for char in secret), "".join(_digits(data.hex()))]
+    forms = [
+        "".join(_escapes(part) for part in re.findall(r"\\+|[^\\]", secret)),
+        "".join(_digits(data.hex())),
+    ]
     forms += [_base64(data, offset) for offset in range(3)]
     return re.compile("|".join(forms))
 
 
 def _escapes(char: str) -> str:
-    """A pattern for one character in any mixture of the usual escapes."""
+    """A pattern for one character, or a run of backslashes, in any mixture of the usual escapes."""
+    if char[0] == "\\":
+        one = r"%(?:25){0,4}5[Cc]|\\{0,8}[ux](?:00)?5[Cc]"
+        return rf"(?:\\{{{len(char)},{8 * len(char)}}}|(?:{one}){{{len(char)}}})"
     data = char.encode(errors="surrogatepass")
     units = char.encode("utf-16-be", errors="surrogatepass").hex()
     forms = [
@@ -89,8 +95,6 @@ def _escapes(char: str) -> str:
         forms.append(rf"\\{_ESCAPES}x{_digits(f'{ord(char):02x}')}")
     if char in "\"'/":
         forms.insert(0, rf"\\{_ESCAPES}{char}")
-    if char == "\\":
-        forms.insert(0, r"\\{2,8}")
     if char == " ":
         forms.append(r"\+")
     return f"(?:{'|'.join(forms)})"
