@@ -144,7 +144,7 @@ def patterns() -> Form:
 
 
 def _compiles(pattern: str) -> bool:
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - costs start-up time, and few set patterns
+    from pathspec import GitIgnoreSpec
 
     try:
         spec = GitIgnoreSpec.from_lines([pattern])
