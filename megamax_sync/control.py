@@ -1,0 +1,90 @@
+"""The control socket: other processes wake the daemon, and ask it how it is.
+
+One JSON object a line, in and out, over a Unix socket in the state folder, which is private. What
+is only known while it happens (progress, rates, problems) is asked for here and never written to
+disk, so it stays true on a full one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_TIMEOUT = 5.0
+_LONGEST = 16 << 20
+
+
+class ControlServer(threading.Thread):
+    """Answers one question at a time. ``answer`` is called with the request's ``ask``."""
+
+    def __init__(self, path: str, answer: Callable[[str], dict[str, Any]]) -> None:
+        super().__init__(name="control", daemon=True)
+        self._path = path
+        self._answer = answer
+        self._closing = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def open(self) -> None:
+        """Bind and begin to answer. Raises OSError. Call it with the folder's lock held."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        with _short(self._path) as short:
+            self._listener.bind(short)
+        self._listener.listen(16)
+        self.start()
+
+    def run(self) -> None:
+        """Serve until :meth:`close`."""
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                continue
+            with connection, contextlib.suppress(OSError, ValueError):
+                connection.settimeout(_TIMEOUT)
+                with connection.makefile("rwb") as stream:
+                    request = json.loads(stream.readline(1024))
+                    stream.write(json.dumps(self._answer(str(request["ask"]))).encode() + b"\n")
+
+    def close(self) -> None:
+        """Stop answering, and take the socket away."""
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        if self.is_alive():
+            self.join(_TIMEOUT)
+
+
+def ask(path: str, question: str, *, timeout: float = _TIMEOUT) -> dict[str, Any] | None:
+    """Ask the instance that owns this socket; None when there is none, or it does not answer."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout)
+            with _short(path) as short:
+                connection.connect(short)
+            with connection.makefile("rwb") as stream:
+                stream.write(json.dumps({"ask": question}).encode() + b"\n")
+                stream.flush()
+                answer: dict[str, Any] = json.loads(stream.readline(_LONGEST))
+                return answer
+    except (OSError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _short(path: str) -> Iterator[str]:
+    """Name a socket by its folder's descriptor: such addresses end at 107 bytes, paths do not."""
+    folder, name = os.path.split(path)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{name}"
+    finally:
+        os.close(fd)

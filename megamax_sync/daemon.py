@@ -1,0 +1,276 @@
+"""Builds the stages, starts them, watches over them, and stops them in the order of the flow.
+
+Only this module knows all stages; it hands each the plain values it needs.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from megamax_sync import __version__
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.pace import Gate, Pacer
+from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.clock import Clock, iso
+from megamax_sync.config import Settings
+from megamax_sync.control import ControlServer
+from megamax_sync.errors import MegamaxError
+from megamax_sync.loop import Pulse
+from megamax_sync.sidecar import Placement, account_mark
+from megamax_sync.state import StateFolder
+from megamax_sync.store import Store
+from megamax_sync.track.cadence import Cadence
+from megamax_sync.track.tracker import Tracker
+from megamax_sync.track.writer import SidecarWriter
+from megamax_sync.troubles import Problem, Troubles
+from megamax_sync.upload.ledger import Ledger
+from megamax_sync.upload.lookup import Lookup
+from megamax_sync.upload.worker import Uploader
+from megamax_sync.watch.rules import Folders, Rules
+from megamax_sync.watch.watcher import Watcher
+
+_log = structlog.get_logger()
+
+#: Seconds for a clean stop: systemd's and Docker's patience ends at 10.
+STOP_SECONDS = 8.0
+#: An upload may be silent for a whole time-out; only then is its loop stuck.
+_SILENCE_MARGIN = 30.0
+
+
+class Daemon:
+    """One instance at work on one state folder, whose lock the caller holds.
+
+    ``scan``: for ``--scan`` and ``upload --wait``; no observer, no later looks at what is done.
+    ``under``: send and track only what lies in these folders, or is one of these files.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: StateFolder,
+        *,
+        scan: bool = False,
+        under: Sequence[bytes] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = Clock()
+        self.stopping = threading.Event()
+        self.troubles = Troubles()
+        self.started_at = self.clock.wall()
+        self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        login, key = settings.require_credentials()
+        self._credentials = (login.get_secret_value(), key.get_secret_value())
+        self.store = Store(folder.queue, self.clock)
+        try:
+            self._build(settings, scan, under)
+            self._control = ControlServer(folder.socket, self._answer)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _build(self, settings: Settings, scan: bool, under: Sequence[bytes] | None) -> None:
+        policy = RetryPolicy(settings.retry_seconds, settings.retry_max_seconds)
+        self.api_gate = self._gate("api", policy)
+        self.upload_gate = self._gate("upload", policy)
+        pacer = Pacer(settings.api_rate, self.clock)
+        roots = tuple(os.fsencode(root) for root in settings.watch)
+        placement = Placement(
+            os.fsencode(settings.sidecar_dir) if settings.sidecar_dir else None, roots
+        )
+        common: dict[str, Any] = {
+            "clock": self.clock,
+            "stop": self.stopping,
+            "on_error": self.troubles.report,
+            "on_fine": self.troubles.fine,
+        }
+        silence = settings.timeout_seconds + _SILENCE_MARGIN
+        self.watcher = Watcher(
+            self.store,
+            rules(settings),
+            Folders(settings.folder, settings.folders),
+            settle_seconds=settings.settle_seconds,
+            allow_sparse=settings.allow_sparse,
+            rescan_seconds=0.0 if scan else settings.rescan_seconds,
+            observe=not scan,
+            **common,
+        )
+        ledger = Ledger(
+            self.store,
+            policy=policy,
+            max_attempts=settings.max_attempts,
+            first_lookup=min(1.0, settings.retry_seconds),
+            **common,
+        )
+        self.uploaders = [
+            Uploader(
+                number,
+                store=self.store,
+                client=self._client(settings, pacer),
+                api_gate=self.api_gate,
+                upload_gate=self.upload_gate,
+                policy=policy,
+                ledger=ledger,
+                lookup=Lookup(self.store, self.clock, first=settings.retry_seconds),
+                preflight=placement.check,
+                owner=self._owner,
+                under=under,
+                silence=silence,
+                **common,
+            )
+            for number in range(1, settings.workers + 1)
+        ]
+        writer = SidecarWriter(
+            self.store,
+            placement,
+            self.clock,
+            service=settings.api_url,
+            account=lambda: account_mark(self._credentials[0]),
+            on_error=self.troubles.report,
+            on_fine=self.troubles.fine,
+        )
+        self.tracker = Tracker(
+            store=self.store,
+            client=self._client(settings, pacer),
+            gate=self.api_gate,
+            policy=policy,
+            cadence=Cadence(settings.poll_seconds),
+            writer=writer,
+            refresh_links=settings.refresh_links,
+            follow_done=not scan,
+            under=under,
+            silence=silence,
+            **common,
+        )
+        self.loops = [self.watcher, *self.uploaders, self.tracker]
+
+    def _client(self, settings: Settings, pacer: Pacer) -> MegamaxClient:
+        return MegamaxClient(
+            settings.api_url,
+            credentials=lambda: self._credentials,
+            timeout=settings.timeout_seconds,
+            verify_upload_tls=settings.upload_verify_tls,
+            ca_file=settings.ca_file,
+            proxy=settings.proxy.get_secret_value() if settings.proxy else None,
+            pacer=pacer,
+            stop=self.stopping,
+            min_rate=settings.min_rate,
+            now=self.clock.now,
+        )
+
+    def _gate(self, part: str, policy: RetryPolicy) -> Gate:
+        def paused(reason: str, seconds: float, error: MegamaxError) -> None:
+            _log.error(
+                "service.paused",
+                reason=reason,
+                part=part,
+                error=str(error),
+                seconds=round(seconds, 1),
+            )
+
+        def resumed(reason: str, failures: int) -> None:
+            _log.info("service.resumed", reason=reason, part=part, failures=failures)
+
+        return Gate(policy, self.clock, on_pause=paused, on_resume=resumed)
+
+    # -- life --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Rescue what a dead instance left, and start all stages."""
+        self.store.journal.rescue()
+        for job in self.store.jobs.rescue(self._owner):
+            _log.info("upload.rescued", job=job.id, path=job.path)
+        self._control.open()
+        _log.info("daemon.started", version=__version__, pid=os.getpid())
+        for loop in self.loops:
+            loop.start()
+
+    def stop(self, budget: float = STOP_SECONDS) -> bool:
+        """Stop in the order of the flow; True if every loop ended within ``budget`` seconds."""
+        _log.info("daemon.stopping")
+        until = time.monotonic() + budget
+        self.stopping.set()
+        self.store.database.wake()
+        self.watcher.close(budget / 8)
+        self._join(time.monotonic() + budget / 3)
+        # Whoever still waits for the network is not going to hear anything useful in time.
+        for uploader in self.uploaders:
+            uploader.abort()
+        self.tracker.abort()
+        self._join(until)
+        self._control.close()
+        clean = not any(loop.is_alive() for loop in self.loops)
+        if clean:
+            self.store.close()
+        _log.info("daemon.stopped", clean=clean)
+        return clean
+
+    def _join(self, until: float) -> None:
+        for loop in self.loops:
+            loop.join(max(0.0, until - time.monotonic()))
+
+    def renew_credentials(self, login: str, key: str) -> None:
+        """Use other credentials from the next call on, and try them at once."""
+        if (login, key) != self._credentials:
+            self._credentials = (login, key)
+            self.api_gate.retry_now()
+            self.upload_gate.retry_now()
+            self.store.database.wake()
+
+    # -- how it is ---------------------------------------------------------------------------
+
+    def problem(self) -> Problem | None:
+        """Return what is wrong now, the worst first."""
+        for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
+            for gate in (self.api_gate, self.upload_gate):
+                if gate.paused_reason == reason:
+                    return Problem(word, str(gate.error))
+        missing = self.watcher.roots.problem()
+        return self.troubles.disk_full() or (Problem("watch", missing) if missing else None)
+
+    def pulses(self) -> list[Pulse]:
+        """Return the heartbeat of every loop."""
+        return [loop.pulse() for loop in self.loops]
+
+    def live(self) -> dict[str, Any]:
+        """Return what is only known while it happens; see :mod:`megamax_sync.status`."""
+        problem, now = self.problem(), self.clock.monotonic()
+        uploads = [up.progress for up in self.uploaders if up.progress is not None]
+        return {
+            "pid": os.getpid(),
+            "since": iso(self.started_at),
+            "problem": problem and problem.word,
+            "problem_detail": problem and problem.detail,
+            "observer": self.watcher.observer_kind,
+            "bwlimit": None,
+            "uploads": [
+                {"job": one.job, "sent": one.sent, "size": one.size, "rate": one.rate(now)}
+                for one in uploads
+            ],
+            "parts": [
+                {"part": pulse.part, "age": round(pulse.age, 1), "stuck": pulse.stuck}
+                for pulse in self.pulses()
+            ],
+        }
+
+    def _answer(self, question: str) -> dict[str, Any]:
+        if question == "wake":
+            self.store.database.wake()
+            return {}
+        return self.live()
+
+
+def rules(settings: Settings) -> Rules:
+    """Return the rules of these settings."""
+    return Rules(
+        roots=tuple(os.fsencode(root) for root in settings.watch),
+        extensions=settings.extensions,
+        exclude=settings.exclude,
+        min_size=settings.min_size,
+    )

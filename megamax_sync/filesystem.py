@@ -1,0 +1,46 @@
+"""What kind of file system a path is on, and whether it can be relied on.
+
+Network and user-space file systems report no events for what others write, have no shared memory
+for SQLite's WAL, and grant no leases. The kernel's own list of mounts tells which they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+#: File systems that another machine or program can change behind the kernel's back.
+_REMOTE = re.compile(
+    rb"^(nfs\d*|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|gpfs|ocfs2|gfs2|beegfs|davfs|ncpfs"
+    rb"|virtiofs|vboxsf|prl_fs|vmhgfs|fuse(?!blk|ctl)(\..*)?)$"
+)
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+def filesystem_type(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> str:
+    """Name the type of the file system that holds ``path`` (``ext4``, ``nfs4``, ``fuse.sshfs``).
+
+    A path that does not exist yet counts as its nearest parent. Empty when nobody can tell.
+    """
+    path = os.path.realpath(path)
+    best, kind = b"", b""
+    try:
+        with open(mounts, "rb") as lines:
+            for line in lines:
+                head, _, tail = line.partition(b" - ")
+                fields = head.split()
+                if len(fields) < 5 or not tail:
+                    continue
+                mount = _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), fields[4])
+                inside = path == mount or path.startswith(mount.rstrip(b"/") + b"/")
+                # A later line of the same mount point lies over the earlier one.
+                if inside and len(mount) >= len(best):
+                    best, kind = mount, tail.split()[0]
+    except OSError:
+        return ""
+    return kind.decode("ascii", "replace")
+
+
+def is_remote(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> bool:
+    """Tell whether events, leases and shared memory cannot be relied on below ``path``."""
+    return _REMOTE.match(filesystem_type(path, mounts=mounts).encode()) is not None

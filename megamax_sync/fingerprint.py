@@ -1,0 +1,29 @@
+"""The fingerprint of a file: XXH3-128 over its whole content.
+
+The same digest is taken from the bytes as they are sent (:mod:`megamax_sync.api.multipart`); here
+it is taken by reading, where nothing is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import xxhash
+
+_CHUNK = 1 << 20
+
+
+def fingerprint_of(fd: int, beat: Callable[[], None] = lambda: None) -> str:
+    """Read the open file from its start; return ``xxh3-128:<32 hex digits>``. Raises OSError.
+
+    ``beat`` is called for every MiB, and may raise to end it.
+    """
+    digest = xxhash.xxh3_128()
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    offset = 0
+    while chunk := os.pread(fd, _CHUNK, offset):
+        digest.update(chunk)
+        offset += len(chunk)
+        beat()
+    return f"xxh3-128:{digest.hexdigest()}"

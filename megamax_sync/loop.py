@@ -1,0 +1,161 @@
+"""A loop is one thread with one job, and a heartbeat by which others see that it lives.
+
+Every stage is a :class:`Loop`: it takes a step, says how long it wants to wait, and waits for that
+long, for a change in the store, or for the stop. No error ends it: one that it did not expect is
+logged with its traceback, and the loop goes on after a growing pause.
+"""
+
+from __future__ import annotations
+
+import abc
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from megamax_sync.clock import Clock
+
+#: A loop that stays silent for longer than this is stuck, in seconds.
+SILENCE = 50.0
+_FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+
+
+class Changes(Protocol):
+    """What a loop waits on: the store's database."""
+
+    @property
+    def version(self) -> int:
+        """Counts up at every change."""
+
+    def wait(self, seen: int, timeout: float | None) -> int:
+        """Wait until :attr:`version` differs from ``seen``."""
+
+    def wake(self) -> None:
+        """Wake everybody who waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How one loop is. ``age`` is the time since its last sign of life, in seconds."""
+
+    part: str
+    age: float
+    #: It should have moved by now, or has died.
+    stuck: bool
+
+
+class Patience:
+    """The stop event, as something that long waits inside a step can be given.
+
+    A loop that waits there as it should, for the service or for its turn, is not stuck.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def is_set(self) -> bool:
+        """Tell whether the program is to stop."""
+        return self._loop.stop_event.is_set()
+
+    def wait(self, timeout: float | None = None, /) -> bool:
+        """Wait for the stop; True when it came."""
+        return self._loop.rest(timeout)
+
+
+class Loop(abc.ABC):
+    """One thread of the daemon. Subclasses write :meth:`step`."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        changes: Changes,
+        clock: Clock,
+        stop: threading.Event,
+        on_error: Callable[[str, BaseException], None],
+        on_fine: Callable[[str], None],
+        silence: float = SILENCE,
+    ) -> None:
+        """Start nothing.
+
+        ``on_error`` is told of each error that a step let through, ``on_fine`` of each step
+        without one. ``silence``: seconds without a sign of life after which it counts as stuck.
+        """
+        self.name = name
+        # A thread is had, not inherited from: its private names are none of ours.
+        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
+        self.clock = clock
+        self.stop_event = stop
+        self._changes = changes
+        self._on_error = on_error
+        self._on_fine = on_fine
+        self._silence = silence
+        #: The stop, for waits inside a step.
+        self.patience = Patience(self)
+        self._last = clock.monotonic()
+        self._resting = False
+
+    def start(self) -> None:
+        """Begin to run, on a thread of its own."""
+        self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Tell whether the thread runs."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end."""
+        self._thread.join(timeout)
+
+    @abc.abstractmethod
+    def step(self) -> float | None:
+        """Do what is due; return the seconds until the next due thing, None for "when told".
+
+        It is called again earlier whenever something in the store changes.
+        """
+
+    def beat(self) -> None:
+        """Give a sign of life, in the middle of a long step."""
+        self._last = self.clock.monotonic()
+
+    def pulse(self) -> Pulse:
+        """Tell how the loop is. One that waits as it should is as well as one that works."""
+        age = 0.0
+        if not self._resting:
+            age = self.clock.monotonic() - self._last
+        return Pulse(self.name, age, stuck=not self.is_alive() or age > self._silence)
+
+    def rest(self, seconds: float | None) -> bool:
+        """Wait for the stop without being taken for stuck; True when it came."""
+        self._resting = True
+        try:
+            return self.stop_event.wait(seconds)
+        finally:
+            self._resting = False
+            self.beat()
+
+    def run(self) -> None:
+        """Step and wait, until the stop is set."""
+        pause = _FIRST_PAUSE
+        while not self.stop_event.is_set():
+            seen = self._changes.version
+            self.beat()
+            try:
+                wait = self.step()
+            except Exception as error:  # noqa: BLE001 - a thread that dies is a file that waits for ever
+                if not self.stop_event.is_set():
+                    self._on_error(self.name, error)
+                    self.rest(pause)
+                pause = min(pause * 2, _LAST_PAUSE)
+                continue
+            pause = _FIRST_PAUSE
+            self._on_fine(self.name)
+            if wait is None or wait > 0:
+                self._wait(seen, wait)
+        self.beat()
+
+    def _wait(self, seen: int, seconds: float | None) -> None:
+        self._resting = True
+        if not self.stop_event.is_set():
+            self._changes.wait(seen, seconds)
+        self._resting = False

@@ -1,0 +1,80 @@
+"""The state folder: where the queue is, and who may use it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from megamax_sync.errors import ConfigError, StateFolderInUse, StoreFull
+
+
+class StateFolder:
+    """``queue.db``, the lock and the control socket of one instance."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.queue = os.path.join(path, "queue.db")
+        self.socket = os.path.join(path, "control.sock")
+        self._lock_path = os.path.join(path, "lock")
+        self._lock: int | None = None
+
+    def make(self) -> None:
+        """Make the folder, private to its user. Raises :class:`ConfigError` with the remedy."""
+        try:
+            os.makedirs(self.path, mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"MEGAMAX_STATE_DIR: '{self.path}' cannot be made ({error.strerror}); "
+                "set a folder that this user may write"
+            ) from error
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"MEGAMAX_STATE_DIR: '{self.path}' cannot be written; "
+                "set a folder that this user may write"
+            )
+
+    def lock(self) -> None:
+        """Own the folder until :meth:`unlock` or death. Raises :class:`StateFolderInUse`."""
+        try:
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreFull(f"the lock in {self.path} cannot be made: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(fd)
+            raise StateFolderInUse(self.path, self.owner()) from error
+        # Only for people to read: on a full disk the lock holds without it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._lock = fd
+
+    def unlock(self) -> None:
+        """Give the folder up."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def in_use(self) -> bool:
+        """Tell whether another process owns the folder."""
+        try:
+            fd = os.open(self._lock_path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    def owner(self) -> int | None:
+        """Return the process id that the lock names."""
+        try:
+            with open(self._lock_path, encoding="ascii") as file:
+                return int(file.read(32))
+        except (OSError, ValueError):
+            return None

@@ -1,0 +1,53 @@
+"""The queue: one SQLite database, and every SQL statement there is.
+
+A :class:`Store` is some groups of statements over one :class:`Database`. The daemon has one, which
+its threads share; every other process opens its own for a moment.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+
+from megamax_sync.clock import Clock
+from megamax_sync.store.database import Database
+from megamax_sync.store.jobs import Jobs
+from megamax_sync.store.journal import Attempt, Journal
+from megamax_sync.store.orders import Orders
+from megamax_sync.store.settings import Settings
+from megamax_sync.store.tracking import Tracking
+from megamax_sync.store.views import Step, Views
+
+__all__ = ["Attempt", "Step", "Store"]
+
+
+class Store:
+    """The queue at ``path``. Raises :class:`~megamax_sync.errors.StoreError` and its kin."""
+
+    def __init__(self, path: str, clock: Clock, *, writable: bool = True) -> None:
+        self.database = Database(path, writable=writable)
+        self.jobs = Jobs(self.database, clock)
+        self.tracking = Tracking(self.database, clock)
+        self.orders = Orders(self.database, clock)
+        self.journal = Journal(self.database, clock)
+        self.settings = Settings(self.database)
+        self.views = Views(self.database)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Make everything inside one commit."""
+        return self.database.transaction()
+
+    def close(self) -> None:
+        """Close the database."""
+        self.database.close()

@@ -1,0 +1,250 @@
+"""Making jobs and sending them: from a file that was found to one that the service has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from megamax_sync.job import FileStamp, Job, JobState, match_key
+from megamax_sync.store.database import in_places
+from megamax_sync.store.table import SELECT, JobTable, job_of
+
+#: How long a claim is believed without a sign of life, in seconds.
+LEASE_SECONDS = 300.0
+
+#: Two uploads of one name and size must never be open at once, or lost at once: a file that the
+#: account then lists could not be told to belong to the one or to the other.
+_UNAMBIGUOUS = """NOT EXISTS (
+    SELECT 1 FROM attempt WHERE outcome IS NULL AND attempt.size = job.size
+        AND attempt.match_key = job.match_key AND attempt.job IS NOT job.id)"""
+
+
+class Jobs(JobTable):
+    """The way of a job to the service, and back into the queue."""
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def get(self, job: int) -> Job | None:
+        """Return the job of this id."""
+        return self.first(f"{SELECT} WHERE id = ?", job)
+
+    def latest(self, path: bytes) -> Job | None:
+        """Return the newest job of this path."""
+        return self.first(f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path)
+
+    def latest_each(self, paths: Sequence[bytes]) -> dict[bytes, Job]:
+        """Return the newest job of each of these paths, some hundred at the most."""
+        marks = ",".join("?" * len(paths))
+        rows = self.database.read(f"{SELECT} WHERE path IN ({marks}) ORDER BY id", *paths)
+        return {row["path"]: job_of(row) for row in rows}
+
+    def unsettled(self) -> list[Job]:
+        """Return the queued jobs whose files the watch still has to find finished."""
+        return self.all(f"{SELECT} WHERE state = 'queued' AND ready = 0 ORDER BY id")
+
+    # -- making ------------------------------------------------------------------------------
+
+    def add(
+        self,
+        path: bytes,
+        stamp: FileStamp,
+        *,
+        root: bytes | None,
+        folder: int | None,
+        ready: bool,
+        reason: str,
+    ) -> int:
+        """Queue a new version of a file; return the job's id."""
+        now = self.clock.now()
+        with self.database.transaction():
+            self.database.write("DELETE FROM forgotten WHERE path = ?", path)
+            job = self.database.insert(
+                "INSERT INTO job (path, root, state, ready, size, mtime_ns, ctime_ns, dev, ino, "
+                "match_key, folder, created_at, updated_at) "
+                "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                path,
+                root,
+                int(ready),
+                stamp.size,
+                stamp.mtime_ns,
+                stamp.ctime_ns,
+                stamp.dev,
+                stamp.ino,
+                match_key(os.path.basename(path)),
+                folder,
+                now,
+                now,
+            )
+            self.note(job, JobState.QUEUED, reason)
+        return job
+
+    def settle(self, job: Job, stamp: FileStamp) -> bool:
+        """Let a queued job be sent, as the file now is. False if it is no longer queued."""
+        sql = (
+            "UPDATE job SET ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, ino = ?, "
+            "error = NULL, updated_at = ? WHERE id = ? AND state = 'queued' RETURNING id"
+        )
+        changed = self.database.write(
+            sql,
+            stamp.size,
+            stamp.mtime_ns,
+            stamp.ctime_ns,
+            stamp.dev,
+            stamp.ino,
+            self.clock.now(),
+            job.id,
+        )
+        return bool(changed)
+
+    def requeue(self, job: Job, stamp: FileStamp, reason: str) -> bool:
+        """Queue a skipped job again: its file has come back."""
+        with self.database.transaction():
+            moved = self.move(
+                job.id, JobState.SKIPPED, JobState.QUEUED, reason, ready=1, error=None
+            )
+            return moved and self.settle(job, stamp)
+
+    def restamp(self, job: Job, stamp: FileStamp) -> None:
+        """Note that the file was only touched: other times, the same content."""
+        sql = "UPDATE job SET mtime_ns = ?, ctime_ns = ?, dev = ?, ino = ? WHERE id = ?"
+        self.database.write(sql, stamp.mtime_ns, stamp.ctime_ns, stamp.dev, stamp.ino, job.id)
+
+    def note_waiting(self, job: Job, reason: str) -> None:
+        """Say in a queued job's ``error`` why the watch does not find its file finished."""
+        sql = (
+            "UPDATE job SET error = ?, updated_at = ? "
+            "WHERE id = ? AND state = 'queued' AND ready = 0"
+        )
+        self.database.write(sql, reason, self.clock.now(), job.id)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def claim(self, owner: str, under: Sequence[bytes] | None = None) -> Job | None:
+        """Take the next due job for sending; None when nothing is due.
+
+        ``under`` limits it to paths inside these folders, or exactly these. A job whose name and
+        size equal those of another's open or unknown attempt has to wait for that one.
+        """
+        where, values = in_places(under)
+        now = self.clock.now()
+        with self.database.transaction():
+            rows = self.database.write(
+                f"UPDATE job SET state = 'uploading', owner = ?, lease_until = ?, updated_at = ? "  # noqa: S608 - in_places makes marks only
+                f"WHERE id = (SELECT id FROM job WHERE state = 'queued' AND ready = 1 "
+                f"AND next_attempt_at <= ? AND {_UNAMBIGUOUS}{where} ORDER BY id LIMIT 1) "
+                f"RETURNING id",
+                owner,
+                now + LEASE_SECONDS,
+                now,
+                now,
+                *values,
+            )
+            if not rows:
+                return None
+            self.note(rows[0]["id"], JobState.UPLOADING, "claimed")
+            return self.get(rows[0]["id"])
+
+    def next_claim(self) -> float | None:
+        """Return when the next queued and ready job becomes due, as Unix time."""
+        row = self.database.read_one(
+            "SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
+            "AND next_attempt_at > ?",
+            self.clock.now(),
+        )
+        return row[0] if row else None
+
+    def renew(self, job: Job, owner: str) -> bool:
+        """Prolong the lease; False when the job is no longer ours (dropped, or rescued)."""
+        sql = "UPDATE job SET lease_until = ? WHERE id = ? AND owner = ? RETURNING id"
+        return bool(self.database.write(sql, self.clock.now() + LEASE_SECONDS, job.id, owner))
+
+    def holds(self, job: Job, owner: str) -> bool:
+        """Tell whether ``owner`` still has the job."""
+        sql = "SELECT 1 FROM job WHERE id = ? AND owner = ?"
+        return self.database.read_one(sql, job.id, owner) is not None
+
+    def release(
+        self,
+        job: Job,
+        reason: str,
+        *,
+        ready: bool = True,
+        not_before: float = 0.0,
+        charge: bool = False,
+        suspect: bool = False,
+        error: str | None = None,
+    ) -> bool:
+        """Put a job that was being sent back into the queue.
+
+        ``charge`` counts the attempt as the file's; ``suspect`` notes that its answer may be the
+        file's fault. False when the job was dropped meanwhile.
+        """
+        now = self.clock.now()
+        return self.move(
+            job.id,
+            JobState.UPLOADING,
+            JobState.QUEUED,
+            reason,
+            ready=int(ready),
+            next_attempt_at=not_before,
+            attempts=job.attempts + int(charge),
+            suspect_at=now if suspect else job.suspect_at,
+            error=error,
+        )
+
+    def another_arrived_since(self, moment: float) -> bool:
+        """Tell whether any upload has succeeded since ``moment`` (Unix time)."""
+        sql = "SELECT 1 FROM attempt WHERE outcome = 'arrived' AND ended_at > ? LIMIT 1"
+        return self.database.read_one(sql, moment) is not None
+
+    def arrived(
+        self,
+        job: Job,
+        *,
+        hashid: str,
+        status: str,
+        name: str,
+        size: int | None,
+        uploaded_at: float | None,
+        fingerprint: str | None,
+        stamp: FileStamp,
+        reason: str,
+    ) -> bool:
+        """The service has it. The tracker takes over at once, beginning with the sidecar."""
+        return self.move(
+            job.id,
+            job.state,
+            JobState.PROCESSING,
+            reason,
+            hashid=hashid,
+            remote_status=status,
+            remote_name=name,
+            remote_size=size,
+            uploaded_at=uploaded_at,
+            fingerprint=fingerprint,
+            mtime_ns=stamp.mtime_ns,
+            ctime_ns=stamp.ctime_ns,
+            error=None,
+            sidecar_due=1,
+            check_at=self.clock.now(),
+            checks=0,
+        )
+
+    def fail(self, job: Job, error: str, **changes: Any) -> bool:
+        """A person is needed. ``error`` says why; ``changes`` are further columns."""
+        return self.move(
+            job.id, job.state, JobState.FAILED, error, error=error, check_at=None, **changes
+        )
+
+    def skip(self, job: Job, error: str) -> bool:
+        """No upload is needed. ``error`` says why."""
+        return self.move(job.id, job.state, JobState.SKIPPED, error, error=error)
+
+    def rescue(self, owner: str) -> list[Job]:
+        """Put back what other, dead instances were sending. Call it with the folder's lock held."""
+        with self.database.transaction():
+            stale = self.all(f"{SELECT} WHERE state = 'uploading' AND owner IS NOT ?", owner)
+            for job in stale:
+                self.release(job, "the program ended while it was being sent")
+        return stale

@@ -1,0 +1,96 @@
+"""What people order: try again, drop, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from megamax_sync.job import REMOTE_FAILED, FileStamp, Job, JobState
+from megamax_sync.store.table import JobTable
+
+
+class Orders(JobTable):
+    """Retry, forget, and the memory of what was forgotten."""
+
+    def retry(self, job: Job) -> bool:
+        """Put a failed job back to work; False when it has not failed.
+
+        One that the service holds resumes its tracking. One whose conversion failed, or that the
+        service lost, is uploaded anew, and its dead hashid is left behind as an orphan.
+        """
+        if job.state is not JobState.FAILED:
+            return False
+        now = self.clock.now()
+        with self.database.transaction():
+            if job.hashid is not None and job.remote_status not in {None, REMOTE_FAILED}:
+                return self.move(
+                    job.id,
+                    job.state,
+                    JobState.PROCESSING,
+                    "retry",
+                    error=None,
+                    check_at=now,
+                    checks=0,
+                )
+            if job.hashid is not None:
+                self.database.write(
+                    "UPDATE attempt SET outcome = 'discarded' WHERE hashid = ?", job.hashid
+                )
+            return self.move(
+                job.id,
+                job.state,
+                JobState.QUEUED,
+                "retry",
+                ready=0,
+                attempts=0,
+                suspect_at=None,
+                next_attempt_at=0.0,
+                error=None,
+                hashid=None,
+                remote_status=None,
+                remote_name=None,
+                remote_size=None,
+                poster=None,
+                uploaded_at=None,
+                converted_at=None,
+                mirrors=None,
+                direct=None,
+                direct_error=None,
+                check_at=None,
+                checks=0,
+                sidecar_due=0,
+            )
+
+    def forget(self, job: Job) -> bool:
+        """Drop a job and its history; its attempts stay, for the orphans' sake.
+
+        Its file is remembered, so that the next scan does not bring it back.
+        """
+        with self.database.transaction():
+            # An attempt that nobody will look up must not hold up another file of its name.
+            self.database.write(
+                "UPDATE attempt SET outcome = 'discarded', error = 'the job was dropped', "
+                "ended_at = ? WHERE job = ? AND outcome IS NULL",
+                self.clock.now(),
+                job.id,
+            )
+            stamp = job.stamp
+            self.database.write(
+                "REPLACE INTO forgotten (path, size, mtime_ns, ctime_ns, dev, ino) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                job.path,
+                stamp.size,
+                stamp.mtime_ns,
+                stamp.ctime_ns,
+                stamp.dev,
+                stamp.ino,
+            )
+            return bool(self.database.write("DELETE FROM job WHERE id = ? RETURNING id", job.id))
+
+    def forgotten(self, paths: Sequence[bytes]) -> dict[bytes, FileStamp]:
+        """Return, for those of these paths whose job was dropped, how the file was then."""
+        marks = ",".join("?" * len(paths))
+        sql = (
+            "SELECT path, size, mtime_ns, ctime_ns, dev, ino FROM forgotten "  # noqa: S608 - marks only
+            f"WHERE path IN ({marks})"
+        )
+        return {row[0]: FileStamp(*row[1:]) for row in self.database.read(sql, *paths)}

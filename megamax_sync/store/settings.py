@@ -1,0 +1,33 @@
+"""What people set while the program runs, kept so that it outlasts a restart."""
+
+from __future__ import annotations
+
+from megamax_sync.store.database import Database
+
+
+class Settings:
+    """The table ``setting``: names and values, both text."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def get(self, name: str) -> str | None:
+        """Return the value of this name, None where it is not set."""
+        row = self._db.read_one("SELECT value FROM setting WHERE name = ?", name)
+        return row["value"] if row else None
+
+    def put(self, name: str, value: str | None) -> None:
+        """Set a value; None takes it away."""
+        if value is None:
+            self._db.write("DELETE FROM setting WHERE name = ?", name)
+        else:
+            self._db.write("REPLACE INTO setting (name, value) VALUES (?, ?)", name, value)
+
+    @property
+    def paused(self) -> bool:
+        """Uploads are held; tracking goes on."""
+        return self.get("paused") == "1"
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        self.put("paused", "1" if value else None)

@@ -1,0 +1,59 @@
+"""What all statements about jobs share: reading a row, and moving a job to another state."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from megamax_sync.clock import Clock
+from megamax_sync.job import FileStamp, Job, JobState, check_transition
+from megamax_sync.store.database import Database
+
+_COLUMNS = [field for field in Job.__dataclass_fields__ if field != "stamp"]
+SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"  # noqa: S608 - column names of our own
+
+
+def job_of(row: sqlite3.Row) -> Job:
+    """Build a :class:`Job` from a row of :data:`SELECT`."""
+    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+    values["state"] = JobState(row["state"])
+    values["ready"] = bool(row["ready"])
+    values["sidecar_due"] = bool(row["sidecar_due"])
+    stamp = FileStamp(row["size"], row["mtime_ns"], row["ctime_ns"], row["dev"], row["ino"])
+    return Job(stamp=stamp, **values)
+
+
+class JobTable:
+    """The table ``job``, for the groups of statements that are built on it.
+
+    Methods of theirs raise :class:`~megamax_sync.errors.StoreError` and its kin.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self.clock = clock
+
+    def move(self, job: int, old: JobState, new: JobState, reason: str, **changes: Any) -> bool:
+        check_transition(old, new)
+        now = self.clock.now()
+        changes |= {"state": new.value, "updated_at": now}
+        if new is not JobState.UPLOADING:
+            changes |= {"owner": None, "lease_until": None}
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        sql = f"UPDATE job SET {columns} WHERE id = ? AND state = ? RETURNING id"  # noqa: S608 - names of our own columns
+        with self.database.transaction():
+            if not self.database.write(sql, *changes.values(), job, old.value):
+                return False
+            self.note(job, new, reason)
+        return True
+
+    def note(self, job: int, state: JobState, reason: str) -> None:
+        sql = "INSERT INTO history (job, at, state, reason) VALUES (?, ?, ?, ?)"
+        self.database.insert(sql, job, self.clock.wall(), state.value, reason)
+
+    def first(self, sql: str, *values: Any) -> Job | None:
+        row = self.database.read_one(sql, *values)
+        return job_of(row) if row else None
+
+    def all(self, sql: str, *values: Any) -> list[Job]:
+        return [job_of(row) for row in self.database.read(sql, *values)]

@@ -1,0 +1,84 @@
+"""Following what the service has: what is due, what was learnt, which sidecars are owed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from megamax_sync.job import Job, JobState
+from megamax_sync.store.database import in_places
+from megamax_sync.store.table import SELECT, JobTable
+
+
+class Tracking(JobTable):
+    """The way of a job from its hashid to its links."""
+
+    def to_check(
+        self, ahead: float, *, states: Sequence[JobState], under: Sequence[bytes] | None
+    ) -> list[Job]:
+        """Return the jobs to be looked at within ``ahead`` seconds, longest due first.
+
+        ``under`` limits it to what lies in these folders.
+        """
+        where, values = _scope(states, under)
+        sql = f"{SELECT} WHERE check_at <= ?{where} ORDER BY check_at"
+        return self.all(sql, self.clock.now() + ahead, *values)
+
+    def next_check(
+        self, *, states: Sequence[JobState], under: Sequence[bytes] | None
+    ) -> float | None:
+        """Return when the next of :meth:`to_check` is due, as Unix time."""
+        where, values = _scope(states, under)
+        sql = f"SELECT min(check_at) FROM job WHERE check_at IS NOT NULL{where}"  # noqa: S608 - marks only
+        row = self.database.read_one(sql, *values)
+        return row[0] if row else None
+
+    def to_write(self) -> list[Job]:
+        """Return the jobs whose sidecar has to be written."""
+        return self.all(f"{SELECT} WHERE sidecar_due = 1 ORDER BY id")
+
+    def writes_sidecar(self, job: Job) -> bool:
+        """Tell whether this is the newest job of its path that has a hashid (CONTRACT 4)."""
+        sql = "SELECT max(id) FROM job WHERE path = ? AND hashid IS NOT NULL"
+        row = self.database.read_one(sql, job.path)
+        return row is not None and row[0] == job.id
+
+    def track(self, job: Job, **changes: Any) -> bool:
+        """Write what the service said of a job that it has, if it is still the same upload.
+
+        ``changes`` are columns: ``remote_status``, ``mirrors``, ``direct``, ``check_at``, …
+        Those that the sidecar shows go with ``sidecar_due=1``, and count as a change of the job.
+        """
+        if changes.get("sidecar_due"):
+            changes["updated_at"] = self.clock.now()
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        sql = (
+            f"UPDATE job SET {columns} WHERE id = ? AND hashid IS ? "  # noqa: S608 - names of our own columns
+            "AND state IN ('processing', 'done', 'failed') RETURNING id"
+        )
+        return bool(self.database.write(sql, *changes.values(), job.id, job.hashid))
+
+    def complete(self, job: Job, *, reason: str, check_at: float | None) -> bool:
+        """Converted, and its links are known."""
+        return self.move(
+            job.id,
+            JobState.PROCESSING,
+            JobState.DONE,
+            reason,
+            error=None,
+            check_at=check_at,
+            checks=0,
+        )
+
+    def sidecar_written(self, job: Job, path: bytes | None) -> None:
+        """Clear the debt, unless the job has changed since it was rendered."""
+        sql = (
+            "UPDATE job SET sidecar_due = 0, sidecar = coalesce(?, sidecar) "
+            "WHERE id = ? AND updated_at = ?"
+        )
+        self.database.write(sql, path, job.id, job.updated_at)
+
+
+def _scope(states: Sequence[JobState], under: Sequence[bytes] | None) -> tuple[str, list[object]]:
+    where, values = in_places(under)
+    return f" AND state IN ({','.join('?' * len(states))}){where}", [*states, *values]

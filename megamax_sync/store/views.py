@@ -1,0 +1,84 @@
+"""What people ask of the queue: counts, lists, one job's life. Reads only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from megamax_sync.job import Job, JobState
+from megamax_sync.store.database import Database, in_places
+from megamax_sync.store.journal import SELECT as ATTEMPTS
+from megamax_sync.store.journal import Attempt
+from megamax_sync.store.table import SELECT, job_of
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transition in a job's life. ``at`` is Unix time in seconds."""
+
+    at: float
+    state: str
+    reason: str
+
+
+class Views:
+    """Queries over jobs, attempts and history."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def counts(self, under: Sequence[bytes] | None = None) -> dict[JobState, int]:
+        """Count the jobs in each state; ``under`` limits it to these folders and files."""
+        counts = dict.fromkeys(JobState, 0)
+        where, values = in_places(under)
+        sql = f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"  # noqa: S608 - in_places makes marks only
+        for row in self._db.read(sql, *values):
+            counts[JobState(row["state"])] = row["n"]
+        return counts
+
+    def bytes_in(self, state: JobState, under: Sequence[bytes] | None = None) -> int:
+        """Add up the sizes of the jobs in one state."""
+        where, values = in_places(under)
+        sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"  # noqa: S608 - in_places makes marks only
+        row = self._db.read_one(sql, state.value, *values)
+        return int(row["n"]) if row else 0
+
+    def jobs(self, *, state: JobState | None = None, limit: int = 0) -> list[Job]:
+        """List jobs, the newest change first; ``limit`` 0 for all."""
+        where, values = ("WHERE state = ?", [state.value]) if state else ("", [])
+        sql = f"{SELECT} {where} ORDER BY updated_at DESC, id DESC LIMIT ?"
+        return [job_of(row) for row in self._db.read(sql, *values, limit or -1)]
+
+    def in_states(self, states: Sequence[JobState], under: Sequence[bytes] | None) -> list[Job]:
+        """List the jobs in these states inside these folders, in the order they were made."""
+        marks = ",".join("?" * len(states))
+        where, values = in_places(under)
+        sql = f"{SELECT} WHERE state IN ({marks}){where} ORDER BY id"
+        return [job_of(row) for row in self._db.read(sql, *(s.value for s in states), *values)]
+
+    def find(self, name: str) -> Job | None:
+        """Find one job by its path, its hashid or its id, in this order."""
+        path = os.path.abspath(os.path.expanduser(os.fsencode(name)))
+        queries: list[tuple[str, object]] = [
+            (f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path),
+            (f"{SELECT} WHERE hashid = ? ORDER BY id DESC LIMIT 1", name),
+        ]
+        if name.isascii() and name.isdigit() and len(name) < 19:
+            queries.append((f"{SELECT} WHERE id = ?", int(name)))
+        for sql, value in queries:
+            row = self._db.read_one(sql, value)
+            if row:
+                return job_of(row)
+        return None
+
+    def history(self, job: Job) -> list[Step]:
+        """Return the job's transitions, oldest first."""
+        sql = "SELECT at, state, reason FROM history WHERE job = ? ORDER BY id"
+        return [Step(*row) for row in self._db.read(sql, job.id)]
+
+    def attempts(self, job: Job) -> list[Attempt]:
+        """Return the job's attempts, oldest first."""
+        return [
+            Attempt(*row) for row in self._db.read(f"{ATTEMPTS} WHERE job = ? ORDER BY id", job.id)
+        ]

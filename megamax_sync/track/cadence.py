@@ -1,0 +1,53 @@
+"""When to ask again. Pure: seconds in, seconds out."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+#: Conversion: this many looks at MEGAMAX_POLL_SECONDS, then ever more rarely.
+_STEADY_LOOKS = 20
+_GROWTH = 1.25
+_LONGEST_POLL = 900.0
+
+#: A converted job without mirrors is done after this time, with them at once.
+MIRRORS_DUE = 600.0
+#: Later mirrors are added for this long.
+MIRRORS_WATCHED = 7 * 86400.0
+_FIRST_MIRRORS, _LONGEST_MIRRORS = 60.0, 6 * 3600.0
+
+#: Direct links are renewed when this part of their time is left.
+_RENEW_AT = 0.25
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """The intervals of one configuration. ``poll``: MEGAMAX_POLL_SECONDS."""
+
+    poll: float
+    rng: random.Random = field(default_factory=random.Random)
+
+    def conversion(self, looks: int) -> float:
+        """Seconds until a file in conversion is asked about again, after ``looks`` times."""
+        later = min(max(0, looks - _STEADY_LOOKS), 64)
+        return max(self.poll, min(self.poll * _GROWTH**later, _LONGEST_POLL))
+
+    def first_mirrors(self, looks: int) -> float:
+        """Seconds until the mirrors of a converted file that has none are asked for again."""
+        return min(self.poll * _GROWTH ** min(looks, 64), _FIRST_MIRRORS)
+
+    def later_mirrors(self, looks: int, age: float) -> float | None:
+        """Seconds until a done job's mirrors are asked for again; None once a week has passed.
+
+        ``age``: seconds since its conversion.
+        """
+        if age >= MIRRORS_WATCHED:
+            return None
+        return min(_FIRST_MIRRORS * 2.0 ** min(looks, 32), _LONGEST_MIRRORS)
+
+    def renewal(self, left: float) -> float:
+        """Seconds until direct links that are good for ``left`` more seconds are renewed.
+
+        Spread at random, so that the links of a season are not all renewed at one moment.
+        """
+        return max(1.0, left * (1.0 - _RENEW_AT * self.rng.uniform(1.0, 1.6)))

@@ -1,0 +1,278 @@
+"""The loop that follows each hashid from onqueue to its links."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import structlog
+
+from megamax_sync import sidecar
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.models import RemoteFile
+from megamax_sync.api.pace import Gate
+from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.clock import Clock
+from megamax_sync.errors import (
+    CredentialsRejected,
+    DirectLinksRefused,
+    InsecureUrl,
+    RemoteFileMissing,
+    ServiceError,
+)
+from megamax_sync.job import REMOTE_CONVERTED, REMOTE_FAILED, Job, JobState
+from megamax_sync.loop import Loop
+from megamax_sync.store import Store
+from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
+from megamax_sync.track.statuses import Said, ask
+from megamax_sync.track.writer import SidecarWriter
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+
+#: A hashid that the service denies this often in a row is believed to be gone.
+_DENIALS = 5
+
+
+class Tracker(Loop):
+    """Asks, notices changes, fetches links, renews them, and has the sidecars written."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        client: MegamaxClient,
+        gate: Gate,
+        policy: RetryPolicy,
+        cadence: Cadence,
+        writer: SidecarWriter,
+        refresh_links: bool,
+        follow_done: bool,
+        under: Sequence[bytes] | None,
+        clock: Clock,
+        stop: threading.Event,
+        on_error: Callable[[str, BaseException], None],
+        on_fine: Callable[[str], None],
+        silence: float,
+    ) -> None:
+        """``follow_done`` False looks only at what is in conversion; ``under`` only below these."""
+        super().__init__(
+            "tracker",
+            changes=store.database,
+            clock=clock,
+            stop=stop,
+            on_error=on_error,
+            on_fine=on_fine,
+            silence=silence,
+        )
+        self._store = store
+        self._client = client
+        self._gate = gate
+        self._policy = policy
+        self._cadence = cadence
+        self._writer = writer
+        self._refresh_links = refresh_links
+        self._states = (
+            [JobState.PROCESSING, JobState.DONE] if follow_done else [JobState.PROCESSING]
+        )
+        self._under = under
+        self._denials: dict[int, int] = {}
+
+    def abort(self) -> None:
+        """End the call under way at once; from another thread, with the stop set."""
+        self._client.abort()
+
+    def step(self) -> float | None:
+        """Write the sidecars that are due, then look at what is due."""
+        retry = self._writer.write_due()
+        now = self.clock.now()
+        # A closed gate is not waited at: sidecars can be written meanwhile.
+        if (self._gate.until or 0.0) <= now and self._due(0.0):
+            # The gate has been told by what passes through it.
+            with (
+                contextlib.suppress(ServiceError, CredentialsRejected, InsecureUrl),
+                self._gate.pass_(self.patience) as passed,
+            ):
+                if passed:
+                    # What is due soon goes along: one list serves them all.
+                    self._look(self._due(self._cadence.poll / 2))
+        due = self._store.tracking.next_check(states=self._states, under=self._under)
+        if due is None:
+            return retry
+        wait = max(0.0, max(due, self._gate.until or 0.0) - self.clock.now())
+        return wait if retry is None else min(wait, retry)
+
+    def _due(self, ahead: float) -> list[Job]:
+        return self._store.tracking.to_check(ahead, states=self._states, under=self._under)
+
+    def _look(self, jobs: Sequence[Job]) -> None:
+        answered, failed = 0, None
+        converting = [job for job in jobs if job.converted_at is None]
+        for job, said in ask(converting, self._list, self._file):
+            if isinstance(said, ServiceError):
+                failed = said
+                self._postpone(job)
+            else:
+                answered += 1
+                self._heard(job, said)
+        for job in jobs:
+            if job.converted_at is not None:
+                try:
+                    self._fetch_links(job)
+                    answered += 1
+                except ServiceError as error:
+                    self._postpone(job)
+                    if not error.answered:
+                        raise
+                    failed = error
+        if failed is not None and not answered:
+            # Not one file, the service is in trouble.
+            raise failed
+
+    # -- conversion --------------------------------------------------------------------------
+
+    def _heard(self, job: Job, remote: Said) -> None:
+        if not isinstance(remote, RemoteFile):
+            self._denied(job)
+            return
+        self._denials.pop(job.id, None)
+        status = remote.status or job.remote_status or ""
+        changes: dict[str, object] = {}
+        if status != job.remote_status:
+            _log.info(
+                "remote.status_changed",
+                job=job.id,
+                path=job.path,
+                hashid=job.hashid,
+                old=job.remote_status,
+                new=status,
+            )
+            self._store.tracking.note(job.id, job.state, f"{job.remote_status} → {status}")
+            changes |= {"remote_status": status, "sidecar_due": 1, "checks": 0}
+        if remote.poster != job.poster and remote.poster is not None:
+            changes |= {"poster": remote.poster, "sidecar_due": 1}
+        if remote.name and remote.name != job.remote_name:
+            changes |= {"remote_name": remote.name, "sidecar_due": 1}
+        if status == REMOTE_FAILED:
+            self._conversion_failed(job)
+        elif status == REMOTE_CONVERTED:
+            changes |= {"converted_at": self.clock.now(), "checks": 0}
+            self._store.tracking.track(job, **changes)
+            fresh = self._store.jobs.get(job.id)
+            if fresh is not None:
+                self._fetch_links(fresh)
+        else:
+            wait = self._cadence.conversion(job.checks)
+            changes.setdefault("checks", job.checks + 1)
+            self._store.tracking.track(job, check_at=self.clock.now() + wait, **changes)
+
+    def _conversion_failed(self, job: Job) -> None:
+        error = f"the service could not convert it ({job.hashid})"
+        if self._store.jobs.fail(job, error, remote_status=REMOTE_FAILED, sidecar_due=1):
+            _log.error("job.failed", job=job.id, path=job.path, hashid=job.hashid, error=error)
+
+    def _denied(self, job: Job) -> None:
+        """The service does not know the hashid. It may be late; it may also have lost the file."""
+        denials = self._denials[job.id] = self._denials.get(job.id, 0) + 1
+        if denials < _DENIALS:
+            self._postpone(job)
+            return
+        del self._denials[job.id]
+        error = f"the service no longer has {job.hashid}; retry uploads the file anew"
+        if self._store.jobs.fail(job, error, remote_status=None):
+            _log.error("job.failed", job=job.id, path=job.path, hashid=job.hashid, error=error)
+
+    def _postpone(self, job: Job) -> None:
+        wait = self._cadence.conversion(job.checks)
+        self._store.tracking.track(job, check_at=self.clock.now() + wait, checks=job.checks + 1)
+
+    # -- links -------------------------------------------------------------------------------
+
+    def _fetch_links(self, job: Job) -> None:
+        """Ask for mirrors and direct links; finish the job when they are in the sidecar."""
+        try:
+            groups = self._call(lambda: self._client.mirrors(job.hashid or ""))
+        except RemoteFileMissing:
+            groups = []
+        # What was there before is not taken away by an answer that lacks it.
+        mirrors = sidecar.mirrors_json(groups) if groups else (job.mirrors or "[]")
+        direct, direct_error, settled = self._direct(job)
+        now = self.clock.now()
+        changed = (mirrors, direct, direct_error) != (job.mirrors, job.direct, job.direct_error)
+        changes: dict[str, object] = {"checks": 0 if mirrors != job.mirrors else job.checks + 1}
+        if changed:
+            changes |= {
+                "mirrors": mirrors,
+                "direct": direct,
+                "direct_error": direct_error,
+                "sidecar_due": 1,
+            }
+        age = now - (job.converted_at or now)
+        has_mirrors = any(group.mirrors for group in groups) or job.state is JobState.DONE
+        done = age >= MIRRORS_DUE or (has_mirrors and settled)
+        wait = (
+            self._next_look(job, direct, age) if done else self._cadence.first_mirrors(job.checks)
+        )
+        check_at = None if wait is None else now + wait
+        self._store.tracking.track(job, check_at=check_at, **changes)
+        fresh = self._store.jobs.get(job.id)
+        if fresh is None:
+            return
+        written = not fresh.sidecar_due or self._writer.write(fresh)
+        if job.state is JobState.DONE:
+            if direct != job.direct:
+                _log.info("links.refreshed", job=job.id, path=job.path, hashid=job.hashid)
+        elif done and written:
+            self._complete(fresh, check_at)
+        elif done:
+            self._store.tracking.track(fresh, check_at=now + self._cadence.poll)
+
+    def _complete(self, job: Job, check_at: float | None) -> None:
+        if self._store.tracking.complete(job, reason="converted", check_at=check_at):
+            _log.info("job.done", job=job.id, path=job.path, hashid=job.hashid)
+
+    def _direct(self, job: Job) -> tuple[str | None, str | None, bool]:
+        """Ask for direct links: them, the refusal's text, and whether that is the last word."""
+        try:
+            links = self._call(lambda: self._client.direct(job.hashid or ""))
+            return sidecar.direct_json(links), None, True
+        except DirectLinksRefused as refused:
+            return "[]", refused.server_message or str(refused), True
+        except ServiceError as error:
+            if not error.answered:
+                raise
+            # Trouble with this one call fails nothing and holds up nobody; it is asked again.
+            return job.direct, job.direct_error or str(error), False
+
+    def _next_look(self, job: Job, direct: str | None, age: float) -> float | None:
+        looks = job.checks if job.state is JobState.DONE else 0
+        waits = [self._cadence.later_mirrors(looks, age)]
+        if self._refresh_links and direct:
+            expiries = [
+                datetime.fromisoformat(link.expires_at).timestamp()
+                for link in sidecar.direct_of(direct)
+                if link.expires_at
+            ]
+            if expiries:
+                offset = self._client.server_clock_offset or 0.0
+                left = min(expiries) - (self.clock.now() + offset)
+                waits.append(self._cadence.renewal(left))
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    # -- calls -------------------------------------------------------------------------------
+
+    def _list(self, folder: int | None, status: str) -> list[RemoteFile]:
+        return self._call(lambda: self._client.files(folder=folder, status=status))
+
+    def _file(self, hashid: str) -> RemoteFile:
+        return self._call(lambda: self._client.file(hashid))
+
+    def _call(self, call: Callable[[], _T]) -> _T:
+        """Make an idempotent call, trying again at once what may be a hiccup."""
+        self.beat()
+        # A probe behind the gate is one request, not three.
+        attempts = 3 if self._gate.paused_reason is None else 1
+        return self._policy.call(call, stop=self.patience, attempts=attempts)

@@ -1,0 +1,95 @@
+"""Keeps each sidecar in step with its job."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+import structlog
+
+from megamax_sync import sidecar
+from megamax_sync.clock import Clock
+from megamax_sync.errors import StoreFull
+from megamax_sync.job import Job
+from megamax_sync.sidecar import Placement
+from megamax_sync.store import Store
+
+_log = structlog.get_logger()
+_FIRST_PAUSE, _LAST_PAUSE = 2.0, 300.0
+
+
+class SidecarWriter:
+    """Writes the sidecars that are due. A failure is said once, and tried ever more rarely."""
+
+    def __init__(
+        self,
+        store: Store,
+        placement: Placement,
+        clock: Clock,
+        *,
+        service: str,
+        account: Callable[[], str],
+        on_error: Callable[[str, BaseException], None],
+        on_fine: Callable[[str], None],
+    ) -> None:
+        """``service`` is the API's base URL, ``account`` gives the login's mark."""
+        self._store = store
+        self._placement = placement
+        self._clock = clock
+        self._service = service
+        self._account = account
+        self._on_error = on_error
+        self._on_fine = on_fine
+        #: By job: when to try again, and the pause that led there.
+        self._failed: dict[int, tuple[float, float]] = {}
+
+    def write_due(self) -> float | None:
+        """Write what is due; return the seconds until the next try, None when nothing is left."""
+        now = self._clock.monotonic()
+        for job in self._store.tracking.to_write():
+            if self._failed.get(job.id, (0.0, 0.0))[0] <= now:
+                self.write(job)
+        if not self._failed:
+            self._on_fine("sidecars")
+            return None
+        return max(0.1, min(at for at, _ in self._failed.values()) - self._clock.monotonic())
+
+    def write(self, job: Job) -> bool:
+        """Write one job's sidecar; False when it is still owed."""
+        if not self._store.tracking.writes_sidecar(job):
+            # A newer version of the file has a hashid of its own: the sidecar speaks of that.
+            self._store.tracking.sidecar_written(job, None)
+            return True
+        document = sidecar.render(
+            job, service=self._service, account=self._account(), now=self._clock.wall()
+        )
+        try:
+            path = self._placement.write(job, document)
+        except OSError as error:
+            return self._could_not(job, error)
+        self._failed.pop(job.id, None)
+        self._store.tracking.sidecar_written(job, path)
+        _log.info("sidecar.written", job=job.id, path=job.path, hashid=job.hashid, sidecar=path)
+        return True
+
+    def _could_not(self, job: Job, error: OSError) -> bool:
+        folder = os.path.dirname(self._placement.path(job))
+        gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        root_is_there = job.root is None or os.path.isdir(job.root)
+        first = job.id not in self._failed
+        if first:
+            _log.error(
+                "sidecar.failed", job=job.id, path=job.path, hashid=job.hashid, error=error.strerror
+            )
+        if gone and root_is_there:
+            # The video's folder was removed: nobody is left to read a sidecar there.
+            self._failed.pop(job.id, None)
+            self._store.tracking.sidecar_written(job, None)
+            return True
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            shown = os.fsdecode(folder)
+            self._on_error("sidecars", StoreFull(f"no space left for the sidecars in {shown}"))
+        pause = _FIRST_PAUSE if first else min(self._failed[job.id][1] * 2, _LAST_PAUSE)
+        self._failed[job.id] = (self._clock.monotonic() + pause, pause)
+        return False

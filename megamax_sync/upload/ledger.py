@@ -1,0 +1,226 @@
+"""What becomes of a job after an attempt: each outcome, written down and said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+
+from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.clock import Clock
+from megamax_sync.errors import (
+    FileChanged,
+    FileError,
+    FileVanished,
+    MegamaxError,
+    ServiceError,
+    StoreError,
+)
+from megamax_sync.job import Job
+from megamax_sync.store import Store
+from megamax_sync.upload.sending import Discarded, OutcomeUnknown, Sent
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """Records outcomes. None is lost to a queue that cannot be written for a while."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        policy: RetryPolicy,
+        max_attempts: int,
+        first_lookup: float,
+        stop: threading.Event,
+        on_error: Callable[[str, BaseException], None],
+        on_fine: Callable[[str], None],
+    ) -> None:
+        """``first_lookup``: seconds until a lost upload is first looked for in the list."""
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+        self._max_attempts = max_attempts
+        self._first_lookup = first_lookup
+        self._stop = stop
+        self._on_error = on_error
+        self._on_fine = on_fine
+
+    def look_again(self, job: Job, wait: float) -> None:
+        """The list does not show it yet; ask again in ``wait`` seconds."""
+        reason = "looking for it in the account's list"
+        self.release(job, reason, not_before=self._clock.now() + wait, error=job.error)
+
+    def used_up(self, job: Job) -> bool:
+        """Fail a job that has no attempts left; called once its lost uploads are settled."""
+        if job.attempts < self._max_attempts:
+            return False
+        self._fail(job, job.error or "too many attempts")
+        return True
+
+    def arrived(self, job: Job, attempt: int, sent: Sent) -> None:
+        """The service has it."""
+        answer = sent.answer
+
+        def write() -> bool:
+            with self._store.transaction():
+                self._store.journal.arrived(attempt, answer.hashid)
+                uploaded = answer.uploaded_at.timestamp() if answer.uploaded_at else None
+                return self._store.jobs.arrived(
+                    job,
+                    hashid=answer.hashid,
+                    status=answer.status,
+                    name=answer.name,
+                    size=answer.size,
+                    uploaded_at=uploaded if uploaded is not None else self._clock.wall(),
+                    fingerprint=sent.fingerprint,
+                    stamp=sent.stamp,
+                    reason=f"uploaded as {answer.hashid}",
+                )
+
+        if not self._record(write):
+            self._record(
+                lambda: self._store.journal.discarded(
+                    attempt, answer.hashid, "the job was dropped while it was sent"
+                )
+            )
+        _log.info(
+            "upload.finished",
+            job=job.id,
+            path=job.path,
+            hashid=answer.hashid,
+            size=job.stamp.size,
+            seconds=round(sent.seconds, 3),
+        )
+
+    def outcome_unknown(self, job: Job, attempt: int, lost: OutcomeUnknown) -> bool:
+        """The body went out and no believable answer came; True if that is the file's fault."""
+        error = str(lost.cause)
+        self._record(lambda: self._store.journal.unknown(attempt, error, lost.fingerprint))
+        return self._put_back_suspect(job, lost.cause, self._first_lookup)
+
+    def service_failed(self, job: Job, attempt: int, error: MegamaxError) -> bool:
+        """It certainly did not arrive; True if that is the file's fault."""
+        self._record(lambda: self._store.journal.failed(attempt, str(error)))
+        return self._put_back_suspect(job, error, 0.0)
+
+    def discarded(self, job: Job, attempt: int, discarded: Discarded) -> bool:
+        """It arrived as something else; True if the service is to blame for that."""
+        error, hashid = str(discarded.cause), discarded.hashid
+        self._record(lambda: self._store.journal.discarded(attempt, hashid, error))
+        _log.warning("upload.discarded", job=job.id, path=job.path, hashid=hashid, error=error)
+        if isinstance(discarded.cause, FileChanged):
+            self.release(job, error, ready=False)
+            return False
+        return not self._put_back_suspect(job, discarded.cause, 0.0)
+
+    def _put_back_suspect(self, job: Job, error: MegamaxError, at_least: float) -> bool:
+        """Put a job back after a failure that need not be its own; True if it was its own.
+
+        An error to a body counts as the file's once another upload has succeeded since the last
+        such error: then the service is well, and it must be this file.
+        """
+        answered = isinstance(error, ServiceError) and error.answered
+        files_fault = (
+            answered
+            and job.suspect_at is not None
+            and self._store.jobs.another_arrived_since(job.suspect_at)
+        )
+        attempts = job.attempts + int(files_fault)
+        unsettled = self._store.journal.unknown_of(job)
+        if files_fault and attempts >= self._max_attempts and not unsettled:
+            self._fail(job, f"{error} ({attempts} attempts)")
+            return True
+        wait = max(at_least, self._policy.delay(attempts, error) if files_fault else 0.0)
+        self.release(
+            job,
+            str(error),
+            not_before=self._clock.now() + wait,
+            charge=files_fault,
+            suspect=answered,
+            error=str(error),
+        )
+        _log.warning(
+            "upload.retry_scheduled",
+            job=job.id,
+            path=job.path,
+            error=str(error),
+            attempts=attempts,
+            seconds=round(wait, 1),
+        )
+        return files_fault
+
+    def file_failed(self, job: Job, attempt: int, error: FileError) -> None:
+        """The file itself cannot be sent, at least not now."""
+        self._record(lambda: self._store.journal.failed(attempt, str(error)))
+        if isinstance(error, FileVanished | FileChanged):
+            # What became of it is for the watch to find out; it costs no attempt.
+            self.release(job, str(error), ready=False)
+            return
+        attempts = job.attempts + 1
+        if error.final or attempts >= self._max_attempts:
+            self._fail(job, str(error))
+            return
+        wait = self._policy.delay(attempts, error)
+        self.release(
+            job, str(error), not_before=self._clock.now() + wait, charge=True, error=str(error)
+        )
+        _log.warning(
+            "upload.retry_scheduled",
+            job=job.id,
+            path=job.path,
+            error=str(error),
+            attempts=attempts,
+            seconds=round(wait, 1),
+        )
+
+    def give_back(self, job: Job, attempt: int, reason: str) -> None:
+        """Nothing was sent, or not all of it, and nobody is to blame."""
+        self._record(lambda: self._store.journal.failed(attempt, reason))
+        self.release(job, reason)
+
+    def _fail(self, job: Job, error: str) -> None:
+        self._record(lambda: self._store.jobs.fail(job, error))
+        _log.error("job.failed", job=job.id, path=job.path, error=error)
+
+    def release(
+        self,
+        job: Job,
+        reason: str,
+        *,
+        ready: bool = True,
+        not_before: float = 0.0,
+        charge: bool = False,
+        suspect: bool = False,
+        error: str | None = None,
+    ) -> None:
+        """Put a job back into the queue; see :meth:`megamax_sync.store.jobs.Jobs.release`."""
+        self._record(
+            lambda: self._store.jobs.release(
+                job,
+                reason,
+                ready=ready,
+                not_before=not_before,
+                charge=charge,
+                suspect=suspect,
+                error=error,
+            )
+        )
+
+    def _record(self, write: Callable[[], _T]) -> _T:
+        """Write down what has happened, however long the queue cannot be written."""
+        while True:
+            try:
+                result = write()
+            except StoreError as error:
+                self._on_error("ledger", error)
+                if self._stop.wait(1.0):
+                    raise
+            else:
+                self._on_fine("ledger")
+                return result

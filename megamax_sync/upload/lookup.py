@@ -1,0 +1,122 @@
+"""Settle attempts whose outcome is unknown, by asking for the account's list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import structlog
+
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.models import RemoteFile
+from megamax_sync.clock import Clock
+from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.job import FileStamp, Job
+from megamax_sync.store import Attempt, Store
+from megamax_sync.upload.reconcile import Patience, find
+
+_log = structlog.get_logger()
+
+
+class Lookup:
+    """Finds out what became of a job's unknown attempts."""
+
+    def __init__(self, store: Store, clock: Clock, *, first: float) -> None:
+        """``first``: seconds between the first two look-ups."""
+        self._store = store
+        self._clock = clock
+        self._patience = Patience(first)
+        #: Seconds until the first look-up after an answer was lost.
+        self.first = min(first, 1.0)
+
+    def settle(
+        self,
+        client: MegamaxClient,
+        job: Job,
+        unknown: list[Attempt],
+        beat: Callable[[], None],
+    ) -> float | None:
+        """Ask the list once, and act on it.
+
+        Returns None when the upload was found (the job is taken care of), the seconds until the
+        list has to be asked again, or 0.0 when it certainly did not arrive. Raises what the call
+        raises.
+        """
+        listed = client.files(folder=job.folder)
+        beat()
+        owned = self._store.journal.owned(
+            remote.hashid for remote in listed if remote.size == unknown[0].size
+        )
+        for attempt in unknown:
+            rivals = len(self._store.journal.unknown_of_size(attempt.size)) - 1
+            remote = find(attempt, listed, owned=owned, rivals=rivals)
+            if remote is not None:
+                if self._take(job, attempt, unknown, remote, beat):
+                    return None
+                owned.add(remote.hashid)
+        return self._not_listed(job)
+
+    def _not_listed(self, job: Job) -> float:
+        wait = 0.0
+        for attempt in self._store.journal.unknown_of(job):
+            self._store.journal.not_listed(attempt.id)
+        for attempt in self._store.journal.unknown_of(job):
+            if self._patience.exhausted(attempt, self._clock.now()):
+                reason = f"asked {attempt.lookups} times, the account does not list it"
+                self._store.journal.failed(attempt.id, reason)
+            else:
+                wait = max(wait, self._patience.next_lookup(attempt))
+        return wait
+
+    def _take(
+        self,
+        job: Job,
+        attempt: Attempt,
+        unknown: list[Attempt],
+        remote: RemoteFile,
+        beat: Callable[[], None],
+    ) -> bool:
+        """Take a listed file as this attempt's; False if the file has changed since it was sent."""
+        if not attempt.sent_version(job.stamp):
+            error = "the file changed after it was sent"
+            self._store.journal.discarded(attempt.id, remote.hashid, error)
+            _log.warning(
+                "upload.discarded", job=job.id, path=job.path, hashid=remote.hashid, error=error
+            )
+            return False
+        fingerprint = attempt.fingerprint or _fingerprint(job, beat)
+        created = remote.created_at.timestamp() if remote.created_at else None
+        with self._store.transaction():
+            self._store.journal.arrived(attempt.id, remote.hashid)
+            for other in unknown:
+                if other.id != attempt.id:
+                    self._store.journal.failed(other.id, "another attempt arrived")
+            self._store.jobs.arrived(
+                job,
+                hashid=remote.hashid,
+                status=remote.status,
+                name=remote.name,
+                size=remote.size,
+                uploaded_at=created,
+                fingerprint=fingerprint,
+                stamp=job.stamp,
+                reason=f"found in the account as {remote.hashid}",
+            )
+        _log.info("upload.reconciled", job=job.id, path=job.path, hashid=remote.hashid)
+        return True
+
+
+def _fingerprint(job: Job, beat: Callable[[], None]) -> str | None:
+    """Fingerprint the file that was sent by a process that is dead, if it is still the same."""
+    try:
+        fd = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        if not job.stamp.same_version(FileStamp.of(os.fstat(fd))):
+            return None
+        return fingerprint_of(fd, beat)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)

@@ -1,0 +1,194 @@
+"""One attempt: from the open file to the service's answer, each step in the journal first."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.models import UploadedFile
+from megamax_sync.api.multipart import MultipartFile
+from megamax_sync.clock import Clock
+from megamax_sync.errors import (
+    CredentialsRejected,
+    FileChanged,
+    FileError,
+    FileVanished,
+    MegamaxError,
+    ServiceNonsense,
+    UploadCancelled,
+    UploadRefused,
+)
+from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.job import FileStamp, Job
+from megamax_sync.store import Store
+
+
+class OutcomeUnknown(Exception):
+    """The body went out whole, and nothing believable came back. ``cause`` is one of ours."""
+
+    def __init__(self, cause: MegamaxError, fingerprint: str | None) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.fingerprint = fingerprint
+
+
+class Discarded(Exception):
+    """It arrived, but it is not what the file is now."""
+
+    def __init__(self, answer: UploadedFile, cause: FileChanged | ServiceNonsense) -> None:
+        super().__init__(str(cause))
+        self.hashid = answer.hashid
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What arrived, and what was sent. ``seconds``: from the first byte to the answer."""
+
+    answer: UploadedFile
+    fingerprint: str
+    stamp: FileStamp
+    seconds: float
+
+
+class Progress:
+    """How far an upload is; read by other threads."""
+
+    def __init__(self, job: int, size: int) -> None:
+        self.job = job
+        self.size = size
+        #: Bytes of the file that are with the kernel.
+        self.sent = 0
+        #: Moments of the monotonic clock, and what had been sent by then, over some seconds.
+        self._samples: deque[tuple[float, int]] = deque(maxlen=12)
+
+    def moved(self, sent: int, now: float) -> None:
+        """Note that ``sent`` bytes have gone out by ``now``."""
+        self.sent = sent
+        if not self._samples or now - self._samples[-1][0] >= 0.5:
+            self._samples.append((now, sent))
+
+    def rate(self, now: float) -> float:
+        """Bytes a second over the last few seconds."""
+        samples = list(self._samples)
+        if not samples or now <= samples[0][0]:
+            return 0.0
+        return max(0.0, (self.sent - samples[0][1]) / (now - samples[0][0]))
+
+
+def open_unchanged(job: Job) -> int:
+    """Open the job's file for reading; return the descriptor.
+
+    Raises :class:`FileVanished`, :class:`FileChanged` when it is not the version that was queued,
+    and :class:`FileError` when it cannot be read.
+    """
+    try:
+        fd = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileVanished("the file is not there any more") from error
+    except OSError as error:
+        raise FileError(f"the file cannot be read ({error.strerror}); let this user read it") from (
+            error
+        )
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or not job.stamp.same_version(FileStamp.of(status)):
+        os.close(fd)
+        raise FileChanged("the file changed before it was sent")
+    return fd
+
+
+class Sending:
+    """Sends one job's file. Make one for each attempt."""
+
+    def __init__(
+        self,
+        store: Store,
+        client: MegamaxClient,
+        clock: Clock,
+        *,
+        stop: threading.Event,
+        still_ours: Callable[[], bool],
+        beat: Callable[[], None],
+    ) -> None:
+        """``still_ours`` is asked about once a second, and False ends the upload."""
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._stop = stop
+        self._still_ours = still_ours
+        self._beat = beat
+        self._asked_at = clock.monotonic()
+        self._body_sent = False
+
+    def send(self, job: Job, attempt: int, fd: int, url: str, progress: Progress) -> Sent:
+        """Send, and verify that what arrived is what the file is now. Closes ``fd``.
+
+        Raises :class:`OutcomeUnknown`, :class:`Discarded`, or a :class:`MegamaxError` after which
+        it is certain that nothing arrived.
+        """
+        began = self._clock.monotonic()
+        progress.moved(0, began)
+
+        def moved(sent: int) -> None:
+            progress.moved(sent, self._clock.monotonic())
+            self._beat()
+
+        with open(fd, "rb", buffering=0) as file:
+            body = MultipartFile(
+                file,
+                name=job.name,
+                size=job.stamp.size,
+                on_progress=moved,
+                on_body_sent=lambda: self._sent(attempt),
+                check=self._check,
+            )
+            try:
+                answer = self._client.upload(url, body, folder=job.folder)
+            except MegamaxError as error:
+                # A definite refusal is an answer; anything else after a whole body is a riddle.
+                if self._body_sent and not isinstance(error, UploadRefused | CredentialsRejected):
+                    raise OutcomeUnknown(error, body.fingerprint) from error
+                raise
+            self._beat()
+            stamp = self._verify(job, answer, file.fileno(), body.fingerprint)
+        seconds = self._clock.monotonic() - began
+        return Sent(answer, body.fingerprint or "", stamp, seconds)
+
+    def _sent(self, attempt: int) -> None:
+        # First the fact, then its record: if writing it fails, it has been sent all the same.
+        self._body_sent = True
+        self._store.journal.sent(attempt)
+
+    def _check(self) -> None:
+        """Before each chunk: are we still to go on?"""
+        if self._stop.is_set():
+            raise UploadCancelled("the program stops")
+        now = self._clock.monotonic()
+        if now - self._asked_at >= 1.0:
+            self._asked_at = now
+            if not self._still_ours():
+                raise UploadCancelled("the job was dropped")
+
+    def _verify(
+        self, job: Job, answer: UploadedFile, fd: int, fingerprint: str | None
+    ) -> FileStamp:
+        """Compare what arrived with the file as it is now; return its present stamp."""
+        if answer.size is not None and answer.size != job.stamp.size:
+            wrong = ServiceNonsense(
+                f"the service received {answer.size} bytes instead of {job.stamp.size}",
+                answered=True,
+            )
+            raise Discarded(answer, wrong)
+        now = FileStamp.of(os.fstat(fd))
+        if now.size != job.stamp.size:
+            raise Discarded(answer, FileChanged("the file changed while it was sent"))
+        touched = now.mtime_ns != job.stamp.mtime_ns
+        # Touched, or written with the same length: only the content can tell.
+        if touched and fingerprint_of(fd, self._beat) != fingerprint:
+            raise Discarded(answer, FileChanged("the file changed while it was sent"))
+        return now

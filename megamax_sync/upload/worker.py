@@ -1,0 +1,231 @@
+"""The upload worker: one thread that claims jobs, sends them, and tells the gates how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.pace import Gate
+from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.clock import Clock
+from megamax_sync.errors import (
+    CredentialsRejected,
+    FileError,
+    InsecureUrl,
+    MegamaxError,
+    ServiceError,
+    UploadCancelled,
+)
+from megamax_sync.job import Job
+from megamax_sync.loop import Loop
+from megamax_sync.store import Attempt, Store
+from megamax_sync.upload.ledger import Ledger
+from megamax_sync.upload.lookup import Lookup
+from megamax_sync.upload.sending import (
+    Discarded,
+    OutcomeUnknown,
+    Progress,
+    Sending,
+    open_unchanged,
+)
+
+_log = structlog.get_logger()
+
+#: How often the lease of a long upload is prolonged, in seconds.
+_RENEW_SECONDS = 60.0
+
+
+class _Neutral(Exception):
+    """Leave both gates without a report. ``wait``: seconds until the next step."""
+
+    def __init__(self, wait: float | None) -> None:
+        super().__init__()
+        self.wait = wait
+
+
+class Uploader(Loop):
+    """Claims, checks, sends, verifies. Several run beside one another, each with its own client."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        store: Store,
+        client: MegamaxClient,
+        api_gate: Gate,
+        upload_gate: Gate,
+        policy: RetryPolicy,
+        ledger: Ledger,
+        lookup: Lookup,
+        preflight: Callable[[Job], None],
+        owner: str,
+        under: Sequence[bytes] | None,
+        clock: Clock,
+        stop: threading.Event,
+        on_error: Callable[[str, BaseException], None],
+        on_fine: Callable[[str], None],
+        silence: float,
+    ) -> None:
+        """``preflight`` raises :class:`FileError` for a job whose links would have no place.
+
+        ``under``: send only what lies in these folders; None for everything.
+        """
+        super().__init__(
+            f"uploader-{number}",
+            changes=store.database,
+            clock=clock,
+            stop=stop,
+            on_error=on_error,
+            on_fine=on_fine,
+            silence=silence,
+        )
+        self._store = store
+        self._client = client
+        self._api_gate = api_gate
+        self._upload_gate = upload_gate
+        self._policy = policy
+        self._ledger = ledger
+        self._lookup = lookup
+        self._preflight = preflight
+        self._owner = owner
+        self._under = under
+        self._renewed_at = 0.0
+        #: The upload under way, for those who show it.
+        self.progress: Progress | None = None
+
+    def abort(self) -> None:
+        """End the upload under way at once; from another thread, with the stop set."""
+        self._client.abort()
+
+    def step(self) -> float | None:
+        """Send one job, if there is one and the service takes any."""
+        if self._store.settings.paused:
+            return None
+        # What goes wrong has been dealt with further down; here it only tells the gates.
+        with contextlib.suppress(ServiceError, CredentialsRejected, InsecureUrl, FileError):
+            try:
+                with self._upload_gate.pass_(self.patience) as passed:
+                    if not passed:
+                        return None
+                    job, attempt, fd, url = self._prepare()
+                    self._send(job, attempt, fd, url)
+            except _Neutral as neutral:
+                return neutral.wait
+        return 0.0
+
+    # -- before ------------------------------------------------------------------------------
+
+    def _prepare(self) -> tuple[Job, int, int, str]:
+        """Claim a job and get ready to send it: its file open, its URL asked for."""
+        try:
+            with self._api_gate.pass_(self.patience) as passed:
+                if not passed:
+                    raise _Neutral(None)
+                return self._claim_and_open()
+        except (ServiceError, CredentialsRejected, InsecureUrl) as error:
+            # The API's trouble says nothing about the upload host.
+            raise _Neutral(0.0) from error
+
+    def _claim_and_open(self) -> tuple[Job, int, int, str]:
+        with self._store.transaction():
+            job = self._store.jobs.claim(self._owner, self._under)
+            unknown = self._store.journal.unknown_of(job) if job else []
+            # In the same commit as the claim: from now on no twin of it is claimed.
+            attempt = self._store.journal.begin(job) if job and not unknown else None
+        if job is None:
+            due = self._store.jobs.next_claim()
+            raise _Neutral(None if due is None else max(0.05, due - self.clock.now()))
+        if unknown:
+            attempt = self._reconcile(job, unknown)
+        assert attempt is not None
+        try:
+            fd = open_unchanged(job)
+            try:
+                self._preflight(job)
+                return job, attempt, fd, self._upload_url()
+            except BaseException:
+                os.close(fd)
+                raise
+        except FileError as error:
+            self._ledger.file_failed(job, attempt, error)
+            raise _Neutral(0.0) from error
+        except MegamaxError as error:
+            self._ledger.give_back(job, attempt, str(error))
+            raise
+
+    def _upload_url(self) -> str:
+        # A probe behind the gate is one request, not three.
+        attempts = 3 if self._api_gate.paused_reason is None else 1
+        return self._policy.call(self._client.upload_url, stop=self.patience, attempts=attempts)
+
+    def _reconcile(self, job: Job, unknown: list[Attempt]) -> int:
+        """Look for lost uploads in the list; return a new attempt when there certainly is none."""
+        try:
+            wait = self._lookup.settle(self._client, job, unknown, self.beat)
+        except MegamaxError as error:
+            self._ledger.release(job, str(error), error=job.error)
+            raise
+        if wait is None:
+            raise _Neutral(0.0)
+        if wait > 0:
+            self._ledger.look_again(job, wait)
+            raise _Neutral(0.0)
+        if self._ledger.used_up(job):
+            raise _Neutral(0.0)
+        return self._store.journal.begin(job)
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def _send(self, job: Job, attempt: int, fd: int, url: str) -> None:
+        self._renewed_at = self.clock.monotonic()
+        self.progress = Progress(job.id, job.stamp.size)
+        sending = Sending(
+            self._store,
+            self._client,
+            self.clock,
+            stop=self.stop_event,
+            still_ours=lambda: self._still_ours(job),
+            beat=self.beat,
+        )
+        try:
+            offset = self._client.server_clock_offset or 0.0
+            self._store.journal.sending(attempt, self.clock.now() + offset)
+            _log.info(
+                "upload.started", job=job.id, path=job.path, size=job.stamp.size, folder=job.folder
+            )
+            sent = sending.send(job, attempt, fd, url, self.progress)
+            self._ledger.arrived(job, attempt, sent)
+        except OutcomeUnknown as lost:
+            if self._ledger.outcome_unknown(job, attempt, lost):
+                raise _Neutral(0.0) from lost
+            raise lost.cause from lost
+        except Discarded as discarded:
+            if self._ledger.discarded(job, attempt, discarded):
+                raise discarded.cause from discarded
+        except UploadCancelled as cancelled:
+            self._ledger.give_back(job, attempt, str(cancelled))
+            raise _Neutral(0.0) from cancelled
+        except FileError as error:
+            self._ledger.file_failed(job, attempt, error)
+            raise
+        except MegamaxError as error:
+            if self._ledger.service_failed(job, attempt, error):
+                raise _Neutral(0.0) from error
+            raise
+        finally:
+            self.progress = None
+
+    def _still_ours(self, job: Job) -> bool:
+        if self.progress is not None:
+            sent = self.progress.sent
+            _log.debug("upload.progressed", job=job.id, path=job.path, sent=sent)
+        now = self.clock.monotonic()
+        if now - self._renewed_at < _RENEW_SECONDS:
+            return self._store.jobs.holds(job, self._owner)
+        self._renewed_at = now
+        return self._store.jobs.renew(job, self._owner)

@@ -1,0 +1,136 @@
+"""What a finished file means to the queue: new, replaced, only touched, or known already."""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.job import VANISHED, FileStamp, Job, JobState
+from megamax_sync.store import Store
+from megamax_sync.watch.rules import Folders
+from megamax_sync.watch.scanner import Found
+
+_log = structlog.get_logger()
+#: Paths asked for in one query.
+_QUERY = 500
+
+
+class Need(enum.Enum):
+    """What has to be done about a file, given the newest job of its path."""
+
+    NOTHING = "known"
+    ADD = "new"
+    UPDATE = "replaced while it was queued"
+    RETURN = "returned"
+    COMPARE = "touched or replaced"
+    LATER = "being sent"
+
+
+def need(job: Job | None, stamp: FileStamp) -> Need:
+    """Decide from what is known without reading the file."""
+    if job is None:
+        return Need.ADD
+    if job.state is JobState.SKIPPED and job.error == VANISHED:
+        return Need.RETURN
+    if job.state is JobState.QUEUED and not job.ready:
+        # Handed in, or handed back by the upload: it waits for this very look.
+        return Need.UPDATE
+    if job.stamp.same_version(stamp):
+        return Need.NOTHING
+    if job.state is JobState.QUEUED:
+        return Need.UPDATE
+    if job.state is JobState.UPLOADING:
+        # The upload notices by itself, and hands the file back.
+        return Need.LATER
+    if job.stamp.size == stamp.size and job.fingerprint is not None:
+        return Need.COMPARE
+    return Need.ADD
+
+
+class Intake:
+    """Puts finished files into the queue."""
+
+    def __init__(self, store: Store, folders: Folders, beat: Callable[[], None]) -> None:
+        """``beat`` is called while a file is read, and may raise to end that."""
+        self._store = store
+        self._folders = folders
+        self._beat = beat
+
+    def sift(self, found: Sequence[Found]) -> list[Found]:
+        """Leave out the files about which nothing has to be done."""
+        wanted: list[Found] = []
+        for start in range(0, len(found), _QUERY):
+            part = found[start : start + _QUERY]
+            paths = [one.path for one in part]
+            known = self._store.jobs.latest_each(paths)
+            dropped = self._store.orders.forgotten(paths)
+            for one in part:
+                then = dropped.get(one.path)
+                if then is not None and then.same_version(one.stamp):
+                    continue
+                if need(known.get(one.path), one.stamp) is not Need.NOTHING:
+                    wanted.append(one)
+        return wanted
+
+    def take(self, files: Sequence[Found], *, ready: bool = True) -> list[Found]:
+        """Queue what has to be; return the files to be looked at again later.
+
+        ``ready`` False queues them for a daemon's watch, which has to find them finished first.
+        """
+        later: list[Found] = []
+        touched = {one.path: self._only_touched(one) for one in files}
+        with self._store.transaction():
+            known = self._store.jobs.latest_each([one.path for one in files])
+            later.extend(
+                one
+                for one in files
+                if self._put(one, known.get(one.path), touched[one.path], ready) is Need.LATER
+            )
+        return later
+
+    def _put(self, one: Found, job: Job | None, touched: bool, ready: bool) -> Need:
+        jobs = self._store.jobs
+        what = need(job, one.stamp)
+        if job is not None and touched:
+            jobs.restamp(job, one.stamp)
+        elif what in {Need.ADD, Need.COMPARE}:
+            new = jobs.add(
+                one.path,
+                one.stamp,
+                root=one.root,
+                folder=self._folders.of(one.path, one.root),
+                ready=ready,
+                reason="found" if job is None else "the file was replaced",
+            )
+            self._say("file.queued", new, one)
+        elif job is not None and what is Need.RETURN:
+            jobs.requeue(job, one.stamp, "the file has come back")
+            self._say("file.queued", job.id, one)
+        elif job is not None and what is Need.UPDATE:
+            jobs.settle(job, one.stamp)
+            self._say("file.queued", job.id, one)
+        return what
+
+    def _only_touched(self, one: Found) -> bool:
+        """Read a file whose size is the known one; True when the content is, too."""
+        job = self._store.jobs.latest(one.path)
+        if job is None or need(job, one.stamp) is not Need.COMPARE:
+            return False
+        try:
+            fd = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return fingerprint_of(fd, self._beat) == job.fingerprint
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def _say(event: str, job: int, one: Found) -> None:
+        _log.info(event, job=job, path=one.path, size=one.stamp.size)

@@ -1,0 +1,102 @@
+"""Ask the kernel about one file: does anybody write it, has it holes, what lies beside it?"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import stat
+
+from megamax_sync.watch.rules import COMPANION_SUFFIXES
+from megamax_sync.watch.settle import Signs, Writers
+
+
+def ignore_lease_breaks() -> None:
+    """Call once at start, in the main thread: a broken lease's SIGIO kills by default."""
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def look(path: bytes, root: bytes | None) -> Signs:
+    """Take the closer look. Raises OSError when the file cannot be opened for reading."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        status = os.fstat(fd)
+        writers, writer = lease(fd), ""
+        if writers is not Writers.NONE:
+            writer = find_writer(status)
+            if writers is Writers.UNKNOWN and writer:
+                writers = Writers.SOME
+        return Signs(writers, writer, has_holes(fd, status.st_size), companion(path, root))
+    finally:
+        os.close(fd)
+
+
+def lease(fd: int) -> Writers:
+    """Try to take a read lease, and give it back at once.
+
+    It is granted only while nobody has the file open for writing, through whatever name or map.
+    Needs ownership of the file or CAP_LEASE, and a local file system; else UNKNOWN.
+    """
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return Writers.SOME if error.errno == errno.EAGAIN else Writers.UNKNOWN
+    # A lease that is kept blocks the next writer.
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return Writers.NONE
+
+
+def has_holes(fd: int, size: int) -> bool:
+    """Tell whether a byte below ``size`` was never written.
+
+    ext4, xfs, btrfs and tmpfs know; others report one hole at the end.
+    """
+    try:
+        return os.lseek(fd, 0, os.SEEK_HOLE) < size
+    except OSError:
+        return False
+
+
+def companion(path: bytes, root: bytes | None) -> str | None:
+    """Name what lies beside the file, or beside a folder of it, and says it is unfinished.
+
+    aria2 keeps one control file for a whole torrent, beside the torrent's folder.
+    """
+    for suffix in COMPANION_SUFFIXES:
+        if os.path.lexists(path + suffix):
+            return os.fsdecode(os.path.basename(path) + suffix)
+    folder = os.path.dirname(path)
+    while root is not None and len(folder) > len(root):
+        if os.path.lexists(folder + b".aria2"):
+            return os.fsdecode(os.path.basename(folder) + b".aria2")
+        folder = os.path.dirname(folder)
+    return None
+
+
+def find_writer(status: os.stat_result) -> str:
+    """Look through ``/proc`` for a process that has this file open for writing.
+
+    Returns ``pid 4711, qbittorrent-nox``, or "" for none. Sees the processes of the own user only,
+    unless it runs as root: a fallback where there is no lease, and a name where there is one.
+    """
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            with contextlib.suppress(OSError):
+                if _writes(pid, status):
+                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
+                        return f"pid {pid}, {comm.read().strip()}"
+    return ""
+
+
+def _writes(pid: str, status: os.stat_result) -> bool:
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            there = os.stat(f"/proc/{pid}/fd/{fd}")
+            if (there.st_dev, there.st_ino) != (status.st_dev, status.st_ino):
+                continue
+            # The link's own mode tells how the file was opened.
+            if os.lstat(f"/proc/{pid}/fd/{fd}").st_mode & stat.S_IWUSR:
+                return True
+    return False

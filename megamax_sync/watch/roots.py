@@ -1,0 +1,67 @@
+"""The watched folders themselves: are they still there, and still the same?"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+import structlog
+
+_log = structlog.get_logger()
+
+
+class Roots:
+    """Knows each watched folder by device and inode, and notices when another lies in its place.
+
+    An unmounted disk leaves an empty folder behind, which is no reason to call its files vanished.
+    """
+
+    def __init__(self, roots: Sequence[bytes]) -> None:
+        self._known: dict[bytes, tuple[int, int] | None] = dict.fromkeys(roots)
+        self._lost: dict[bytes, str] = {}
+
+    def check(self) -> None:
+        """Look at each folder again; say what was lost, and what has come back."""
+        for root, known in self._known.items():
+            try:
+                status = os.stat(root)
+            except OSError as error:
+                self._lose(root, error.strerror or str(error))
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                self._lose(root, "Not a folder")
+                continue
+            identity = (status.st_dev, status.st_ino)
+            if known is None:
+                self._known[root] = identity
+            elif known != identity and root not in self._lost and _is_empty(root):
+                self._lose(root, "Another, empty folder lies in its place")
+                continue
+            elif known != identity and root in self._lost and _is_empty(root):
+                continue
+            else:
+                self._known[root] = identity
+            if self._lost.pop(root, None) is not None:
+                _log.info("watch.recovered", path=root)
+
+    def lost(self, root: bytes) -> bool:
+        """Tell whether this folder was missing when it was last looked at."""
+        return root in self._lost
+
+    def problem(self) -> str | None:
+        """Say which folders are missing, in one sentence; None when all are there."""
+        if not self._lost:
+            return None
+        named = (f"{os.fsdecode(root)}: {why}" for root, why in self._lost.items())
+        return "watched folders are missing: " + "; ".join(named)
+
+    def _lose(self, root: bytes, why: str) -> None:
+        if root not in self._lost:
+            _log.error("watch.lost", path=root, error=why)
+        self._lost[root] = why
+
+
+def _is_empty(folder: bytes) -> bool:
+    with os.scandir(folder) as listing:
+        return next(listing, None) is None

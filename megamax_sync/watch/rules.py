@@ -1,0 +1,192 @@
+"""Which paths are wanted. Pure: looks at names and sizes, never at the disk."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+SIDECAR_SUFFIX = b".megamax.json"
+
+#: What downloaders put behind the name of a file that is not finished, or beside it.
+UNFINISHED_SUFFIXES = (
+    b".!bt",
+    b".!qb",
+    b".!ut",
+    b".aria2",
+    b".bc!",
+    b".crdownload",
+    b".download",
+    b".filepart",
+    b".incomplete",
+    b".opdownload",
+    b".part",
+    b".partial",
+    b".temp",
+    b".tmp",
+    b".unfinished",
+)
+
+#: Beside ``movie.mkv``, one of these says that it is still being fetched. Lower case is not
+#: enough here: the name has to be looked up as the downloader writes it.
+COMPANION_SUFFIXES = (
+    b".aria2",
+    b".part",
+    b".!qB",
+    b".!ut",
+    b".crdownload",
+    b".filepart",
+    b".partial",
+    b".ytdl",
+    b".st",
+)
+
+#: yt-dlp's streams before they are merged (``movie.f137.mp4``), its intermediate files
+#: (``movie.temp.mp4``) and its fragments (``movie.mp4.part-Frag3``).
+_INTERMEDIATE = re.compile(
+    rb"(\.f[0-9]+(-[0-9a-z]+)?|\.temp)\.[^.]+$|\.part-frag[0-9]+", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """Why a path is not uploaded: the rule's name, and a sentence that gives its value."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one configuration.
+
+    ``roots`` are the watched folders, absolute; ``extensions`` in lower case without dots;
+    ``exclude`` gitignore patterns on the path below the watched folder; ``min_size`` in bytes.
+    """
+
+    roots: tuple[bytes, ...]
+    extensions: frozenset[str]
+    exclude: tuple[str, ...] = ()
+    min_size: int = 1
+
+    @cached_property
+    def _spec(self) -> GitIgnoreSpec | None:
+        if not self.exclude:
+            return None
+        from pathspec import GitIgnoreSpec
+
+        return GitIgnoreSpec.from_lines(self.exclude)
+
+    def root_of(self, path: bytes) -> bytes | None:
+        """Return the innermost watched folder that holds ``path``."""
+        holding = [r for r in self.roots if path.startswith(r.rstrip(b"/") + b"/")]
+        return max(holding, key=len, default=None)
+
+    def unwanted_folder(self, path: bytes, root: bytes) -> Unwanted | None:
+        """Tell why nothing below this folder is wanted; None when it is to be entered."""
+        return self._hidden(path) or self._excluded(path, root, folder=True)
+
+    def unwanted_name(self, path: bytes, root: bytes) -> Unwanted | None:
+        """Tell why a file of this path is not wanted; None when it is."""
+        return unwanted_always(path) or self._extension(path) or self._excluded(path, root)
+
+    def unwanted_size(self, size: int) -> Unwanted | None:
+        """Tell why a file of this many bytes is not wanted; None when it is."""
+        if size == 0:
+            return Unwanted("empty", "empty file")
+        if size < self.min_size:
+            return Unwanted(
+                "min-size", f"{size} bytes are less than MEGAMAX_MIN_SIZE {self.min_size}"
+            )
+        return None
+
+    def unwanted(self, path: bytes, root: bytes) -> Unwanted | None:
+        """Judge a whole path: every folder between ``root`` and the file, then its name."""
+        relative = path[len(root.rstrip(b"/")) + 1 :]
+        folder = root.rstrip(b"/")
+        for part in relative.split(b"/")[:-1]:
+            folder += b"/" + part
+            unwanted = self.unwanted_folder(folder, root)
+            if unwanted:
+                return unwanted
+        return self.unwanted_name(path, root)
+
+    def _hidden(self, path: bytes) -> Unwanted | None:
+        name = os.path.basename(path)
+        if name.startswith(b"."):
+            return Unwanted("hidden", f"hidden name {_show(name)}")
+        return None
+
+    def _extension(self, path: bytes) -> Unwanted | None:
+        extension = os.path.splitext(path)[1][1:]
+        if os.fsdecode(extension).lower() in self.extensions:
+            return None
+        return Unwanted("extension", f"{_show(extension) or 'no'} extension in MEGAMAX_EXTENSIONS")
+
+    def _excluded(self, path: bytes, root: bytes, *, folder: bool = False) -> Unwanted | None:
+        if self._spec is None:
+            return None
+        relative = os.fsdecode(path[len(root.rstrip(b"/")) + 1 :]) + ("/" if folder else "")
+        result = self._spec.check_file(relative)
+        if not result.include or result.index is None:
+            return None
+        return Unwanted(
+            "exclude", f"excluded by MEGAMAX_EXCLUDE pattern '{self.exclude[result.index]}'"
+        )
+
+
+def unwanted_always(path: bytes) -> Unwanted | None:
+    """The rules that hold for every file, also for one that is handed in by name."""
+    name = os.path.basename(path)
+    lower = name.lower()
+    if lower.endswith(SIDECAR_SUFFIX):
+        return Unwanted("sidecar", "a sidecar of ours")
+    if name.startswith(b"."):
+        return Unwanted("hidden", f"hidden name {_show(name)}")
+    for suffix in UNFINISHED_SUFFIXES:
+        if lower.endswith(suffix):
+            return Unwanted("unfinished", f"the name of an unfinished download ({_show(suffix)})")
+    if _INTERMEDIATE.search(lower):
+        return Unwanted("unfinished", "the name of an unfinished download (yt-dlp)")
+    return None
+
+
+def outermost(roots: Iterable[bytes]) -> list[bytes]:
+    """Leave out the folders that lie inside another one: walking that covers them."""
+    kept: list[bytes] = []
+    for root in sorted(set(roots), key=len):
+        if not any(root.startswith(other.rstrip(b"/") + b"/") for other in kept):
+            kept.append(root)
+    return kept
+
+
+class Folders:
+    """Which Megamax folder an upload goes to: by subfolder, the longest match wins."""
+
+    def __init__(self, default: int | None, by_subfolder: Sequence[tuple[str, int]]) -> None:
+        self._default = default
+        # Longest first, counted in parts: "movies/4k" is more exact than "documentaries".
+        self._rows = sorted(
+            ((tuple(os.fsencode(sub).strip(b"/").split(b"/")), id_) for sub, id_ in by_subfolder),
+            key=lambda row: len(row[0]),
+            reverse=True,
+        )
+
+    def of(self, path: bytes, root: bytes | None) -> int | None:
+        """Return the folder ID for a file at ``path`` found below ``root``."""
+        if root is not None:
+            parts = tuple(path[len(root.rstrip(b"/")) + 1 :].split(b"/")[:-1])
+            for prefix, folder in self._rows:
+                if parts[: len(prefix)] == prefix:
+                    return folder
+        return self._default
+
+
+def _show(name: bytes) -> str:
+    return os.fsdecode(name).encode("utf-8", "backslashreplace").decode()

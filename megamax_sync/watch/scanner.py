@@ -1,0 +1,108 @@
+"""The truth about a folder: what ``os.scandir`` finds in it.
+
+The walk is a generator that yields after every folder, so that its owner can do other work in
+between, and stop.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from megamax_sync.job import FileStamp
+from megamax_sync.watch.rules import Rules, Unwanted
+
+_DIGITS = re.compile(rb"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that the rules want, and how it looked when it was listed."""
+
+    path: bytes
+    #: The watched folder; None for a file that was handed in.
+    root: bytes | None
+    stamp: FileStamp
+
+
+@dataclass
+class Walk:
+    """One walk over a folder, with its figures."""
+
+    rules: Rules
+    top: bytes
+    #: Enter the folders below it too.
+    subtree: bool = True
+    #: Told of each file that the rules leave out.
+    on_unwanted: Callable[[bytes, Unwanted], None] | None = None
+    files: int = 0
+    candidates: int = 0
+    #: Folders that could not be read, with the reason.
+    unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[list[Found]]:
+        """Yield what is wanted, a folder at a time, in natural order (``ep 2``, ``ep 10``)."""
+        folders = [self.top]
+        while folders:
+            found, below = self._list(folders.pop())
+            if self.subtree:
+                folders.extend(reversed(below))
+            yield found
+
+    def _list(self, folder: bytes) -> tuple[list[Found], list[bytes]]:
+        found: list[Found] = []
+        below: list[bytes] = []
+        # The innermost watched folder decides, also for one that is nested in another.
+        root = folder if folder in self.rules.roots else self.rules.root_of(folder)
+        if root is None:
+            return found, below
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: natural(entry.name))
+        except FileNotFoundError:
+            return found, below
+        except OSError as error:
+            self.unreadable.append((folder, error.strerror or str(error)))
+            return found, below
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                watched = entry.path in self.rules.roots
+                if watched or not self.rules.unwanted_folder(entry.path, root):
+                    below.append(entry.path)
+                continue
+            self.files += 1
+            one = self._judge(entry, root)
+            if isinstance(one, Found):
+                self.candidates += 1
+                found.append(one)
+            elif one is not None and self.on_unwanted is not None:
+                self.on_unwanted(entry.path, one)
+        return found, below
+
+    def _judge(self, entry: os.DirEntry[bytes], root: bytes) -> Found | Unwanted | None:
+        unwanted = self.rules.unwanted_name(entry.path, root)
+        if unwanted:
+            return unwanted
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            # Gone between the listing and now; its folder is dirty again by that.
+            return None
+        if stat.S_ISLNK(status.st_mode):
+            return Unwanted("symlink", "a symbolic link, which is not followed")
+        if not stat.S_ISREG(status.st_mode):
+            return Unwanted("not-regular", "no regular file")
+        unwanted = self.rules.unwanted_size(status.st_size)
+        return unwanted or Found(entry.path, root, FileStamp.of(status))
+
+
+def natural(name: bytes) -> list[tuple[int, int, bytes]]:
+    """Sort key by which numbers inside names count as numbers."""
+    return [
+        (0, int(part), part) if part.isdigit() else (1, 0, part.lower())
+        for part in _DIGITS.split(name)
+        if part
+    ]
