@@ -21,6 +21,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 _LARGEST = 2**63 - 1
 _LONGEST_HASHID = 256
 _LONGEST_LINK = 8192
+_STATUSES = {"onqueue", "transferring", "processing", "converting", "converted", "failed"}
 _DECIMAL = re.compile(r"\+?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
 #: C0, DEL and C1: a terminal obeys them, and these texts are shown on terminals.
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
@@ -56,7 +57,9 @@ def _text(value: object) -> str:
 
 
 def _status(value: object) -> str:
-    return _text(value).strip().lower()
+    # The document's words in any case; a word that it does not know is kept as it came.
+    text = _text(value).strip()
+    return text.lower() if text.lower() in _STATUSES else text
 
 
 def _first_status(value: object) -> str:
@@ -139,7 +142,7 @@ class _Model(BaseModel):
 class RemoteFile(_Model):
     """One file of the account, as "Get File" and "Get Files" describe it.
 
-    ``status`` is one of the document's, any other text in lower case, or empty if there was none.
+    ``status`` is one of the document's, any other text as it came, or empty if there was none.
     ``folder`` is not in the document's list of fields, and None unless the service sends it.
     """
 

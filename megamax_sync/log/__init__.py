@@ -23,8 +23,8 @@ from megamax_sync.log.tidy import Tidy, escape_json, readable
 
 __all__ = ["Redactor", "configure", "readable"]
 
-#: They tell of every request, with its whole URL: for debugging alone.
-_TALKATIVE = ("httpx", "httpcore")
+#: They tell of every byte and every event, httpx of whole URLs: nothing below a warning is for us.
+_TALKATIVE = ("httpx", "httpcore", "watchdog", "asyncio", "python_multipart")
 
 
 def configure(
@@ -76,8 +76,7 @@ def configure(
     root.addHandler(handler)
     root.setLevel(lowest)
     for name in _TALKATIVE:
-        quiet = logging.NOTSET if lowest <= logging.DEBUG else logging.WARNING
-        logging.getLogger(name).setLevel(quiet)
+        logging.getLogger(name).setLevel(logging.WARNING)
     # A log that cannot be written is no reason to write a traceback to the same place.
     logging.raiseExceptions = False
     logging.captureWarnings(True)

@@ -97,7 +97,7 @@ def test_texts() -> None:
     odd = file(
         hashid=12, name="a\x1b[31m\ud800\ud83d\ude00", status=" Dreaming ", future={}, type=[]
     )
-    assert (odd.hashid, odd.name, odd.status) == ("12", "a[31m\ufffd😀", "dreaming")
+    assert (odd.hashid, odd.name, odd.status) == ("12", "a[31m\ufffd😀", "Dreaming")
     assert odd.type is None
     assert "future" not in odd.model_dump()
     assert file(status=None, name=None).status == ""
