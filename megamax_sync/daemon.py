@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -49,6 +49,8 @@ class Daemon:
 
     ``scan``: for ``--scan`` and ``upload --wait``; no observer, no later looks at what is done.
     ``under``: send and track only what lies in these folders, or is one of these files.
+    ``handed_in``: no folder is scanned; what is to be done is in the queue.
+    ``on_pause`` is called, on any thread, when the service or the credentials make all wait.
     """
 
     def __init__(
@@ -58,24 +60,30 @@ class Daemon:
         *,
         scan: bool = False,
         under: Sequence[bytes] | None = None,
+        handed_in: bool = False,
+        on_pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.clock = Clock()
         self.stopping = threading.Event()
         self.troubles = Troubles()
         self.started_at = self.clock.wall()
+        self._on_pause = on_pause
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._clients: list[MegamaxClient] = []
         login, key = settings.require_credentials()
         self._credentials = (login.get_secret_value(), key.get_secret_value())
         self.store = Store(folder.queue, self.clock)
         try:
-            self._build(settings, scan, under)
+            self._build(settings, scan, under, rules(settings, watched=not handed_in))
             self._control = ControlServer(folder.socket, self._answer)
         except BaseException:
             self.store.close()
             raise
 
-    def _build(self, settings: Settings, scan: bool, under: Sequence[bytes] | None) -> None:
+    def _build(
+        self, settings: Settings, scan: bool, under: Sequence[bytes] | None, wanted: Rules
+    ) -> None:
         policy = RetryPolicy(settings.retry_seconds, settings.retry_max_seconds)
         self.api_gate = self._gate("api", policy)
         self.upload_gate = self._gate("upload", policy)
@@ -93,7 +101,7 @@ class Daemon:
         silence = settings.timeout_seconds + _SILENCE_MARGIN
         self.watcher = Watcher(
             self.store,
-            rules(settings),
+            wanted,
             Folders(settings.folder, settings.folders),
             settle_seconds=settings.settle_seconds,
             allow_sparse=settings.allow_sparse,
@@ -151,7 +159,7 @@ class Daemon:
         self.loops = [self.watcher, *self.uploaders, self.tracker]
 
     def _client(self, settings: Settings, pacer: Pacer) -> MegamaxClient:
-        return MegamaxClient(
+        client = MegamaxClient(
             settings.api_url,
             credentials=lambda: self._credentials,
             timeout=settings.timeout_seconds,
@@ -163,6 +171,8 @@ class Daemon:
             min_rate=settings.min_rate,
             now=self.clock.now,
         )
+        self._clients.append(client)
+        return client
 
     def _gate(self, part: str, policy: RetryPolicy) -> Gate:
         def paused(reason: str, seconds: float, error: MegamaxError) -> None:
@@ -173,6 +183,7 @@ class Daemon:
                 error=str(error),
                 seconds=round(seconds, 1),
             )
+            self._on_pause()
 
         def resumed(reason: str, failures: int) -> None:
             _log.info("service.resumed", reason=reason, part=part, failures=failures)
@@ -207,6 +218,8 @@ class Daemon:
         self._control.close()
         clean = not any(loop.is_alive() for loop in self.loops)
         if clean:
+            for client in self._clients:
+                client.close()
             self.store.close()
         _log.info("daemon.stopped", clean=clean)
         return clean
@@ -266,10 +279,10 @@ class Daemon:
         return self.live()
 
 
-def rules(settings: Settings) -> Rules:
-    """Return the rules of these settings."""
+def rules(settings: Settings, *, watched: bool = True) -> Rules:
+    """Return the rules of these settings; without watched folders if ``watched`` is False."""
     return Rules(
-        roots=tuple(os.fsencode(root) for root in settings.watch),
+        roots=tuple(os.fsencode(root) for root in settings.watch) if watched else (),
         extensions=settings.extensions,
         exclude=settings.exclude,
         min_size=settings.min_size,

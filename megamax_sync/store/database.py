@@ -34,8 +34,10 @@ def migrations() -> list[str]:
 class Database:
     """A locked connection. Threads share it; a second process opens its own."""
 
-    def __init__(self, path: str, *, writable: bool = True) -> None:
+    def __init__(self, path: str, *, writable: bool = True, immutable: bool = False) -> None:
         """Open ``path``; make it, or bring it up to date, when ``writable``.
+
+        ``immutable``: nobody writes it meanwhile, so that reading leaves no WAL files behind.
 
         Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreFull` or
         :class:`StoreError`.
@@ -46,18 +48,20 @@ class Database:
         self._changed = threading.Condition()
         self._version = 0
         with _translated(path):
-            self._connection = self._connect(writable)
+            self._connection = self._connect(writable, immutable)
             try:
                 self._prepare(writable)
             except BaseException:
                 self._connection.close()
                 raise
 
-    def _connect(self, writable: bool) -> sqlite3.Connection:
+    def _connect(self, writable: bool, immutable: bool) -> sqlite3.Connection:
         if writable:
             # Made by us, so that it is private from its first moment, whatever the umask.
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         uri = "file:" + _uri_path(self.path) + ("" if writable else "?mode=ro")
+        if immutable:
+            uri += "&immutable=1"
         connection = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -105,6 +109,7 @@ class Database:
                 return
             self._run("BEGIN IMMEDIATE")
             self._depth = 1
+            before = self._connection.total_changes
             try:
                 yield
                 self._run("COMMIT")
@@ -115,7 +120,10 @@ class Database:
                 raise
             finally:
                 self._depth = 0
-        self.wake()
+            changed = self._connection.total_changes != before
+        # Looking for work in vain is no change: those who wake for it would wake one another.
+        if changed:
+            self.wake()
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         with _translated(self.path):
@@ -148,7 +156,7 @@ class Database:
 
     @property
     def version(self) -> int:
-        """Counts up at every commit of this process, and at every :meth:`wake`."""
+        """Counts up at every commit of ours that changed rows, and at every :meth:`wake`."""
         return self._version
 
     def wake(self) -> None:

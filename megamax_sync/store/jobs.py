@@ -145,12 +145,16 @@ class Jobs(JobTable):
             self.note(rows[0]["id"], JobState.UPLOADING, "claimed")
             return self.get(rows[0]["id"])
 
-    def next_claim(self) -> float | None:
-        """Return when the next queued and ready job becomes due, as Unix time."""
+    def next_claim(self, under: Sequence[bytes] | None = None) -> float | None:
+        """Return when the next job can be claimed, as Unix time; past when one can be now.
+
+        Jobs that wait for another's attempt are left out: its end is a change, which wakes.
+        """
+        where, values = in_places(under)
         row = self.database.read_one(
-            "SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
-            "AND next_attempt_at > ?",
-            self.clock.now(),
+            f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "  # noqa: S608 - in_places makes marks only
+            f"AND {_UNAMBIGUOUS}{where}",
+            *values,
         )
         return row[0] if row else None
 

@@ -50,4 +50,5 @@ class Cadence:
 
         Spread at random, so that the links of a season are not all renewed at one moment.
         """
-        return max(1.0, left * (1.0 - _RENEW_AT * self.rng.uniform(1.0, 1.6)))
+        # Never faster than the polls, even where the service hands out links that have expired.
+        return max(1.0, self.poll, left * (1.0 - _RENEW_AT * self.rng.uniform(1.0, 1.6)))

@@ -27,7 +27,13 @@ def ask(
     left them. An answer that fails for one file says nothing about the others; no answer at all
     is raised.
     """
-    listed = _listed(jobs, list_files) if len(jobs) > _FEW else {}
+    try:
+        listed = _listed(jobs, list_files) if len(jobs) > _FEW else {}
+    except ServiceError as error:
+        if not error.answered:
+            raise
+        # Lists are a saving, no need.
+        listed = {}
     for job in jobs:
         hashid = job.hashid or ""
         said: Said

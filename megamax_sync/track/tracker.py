@@ -22,6 +22,7 @@ from megamax_sync.errors import (
     InsecureUrl,
     RemoteFileMissing,
     ServiceError,
+    UploadCancelled,
 )
 from megamax_sync.job import REMOTE_CONVERTED, REMOTE_FAILED, Job, JobState
 from megamax_sync.loop import Loop
@@ -111,33 +112,39 @@ class Tracker(Loop):
     def _look(self, jobs: Sequence[Job]) -> None:
         answered, failed = 0, None
         converting = [job for job in jobs if job.converted_at is None]
+        converted = [job for job in jobs if job.converted_at is not None]
         for job, said in ask(converting, self._list, self._file):
             if isinstance(said, ServiceError):
                 failed = said
                 self._postpone(job)
             else:
                 answered += 1
-                self._heard(job, said)
-        for job in jobs:
-            if job.converted_at is not None:
-                try:
-                    self._fetch_links(job)
-                    answered += 1
-                except ServiceError as error:
-                    self._postpone(job)
-                    if not error.answered:
-                        raise
-                    failed = error
+                if self._heard(job, said):
+                    converted += self._fresh(job)
+        for job in converted:
+            try:
+                self._fetch_links(job)
+                answered += 1
+            except ServiceError as error:
+                self._postpone(job)
+                if not error.answered:
+                    raise
+                failed = error
         if failed is not None and not answered:
             # Not one file, the service is in trouble.
             raise failed
 
     # -- conversion --------------------------------------------------------------------------
 
-    def _heard(self, job: Job, remote: Said) -> None:
+    def _fresh(self, job: Job) -> list[Job]:
+        fresh = self._store.jobs.get(job.id)
+        return [] if fresh is None else [fresh]
+
+    def _heard(self, job: Job, remote: Said) -> bool:
+        """Note what the service says of a file in conversion; True if it is through."""
         if not isinstance(remote, RemoteFile):
             self._denied(job)
-            return
+            return False
         self._denials.pop(job.id, None)
         status = remote.status or job.remote_status or ""
         changes: dict[str, object] = {}
@@ -160,14 +167,12 @@ class Tracker(Loop):
             self._conversion_failed(job)
         elif status == REMOTE_CONVERTED:
             changes |= {"converted_at": self.clock.now(), "checks": 0}
-            self._store.tracking.track(job, **changes)
-            fresh = self._store.jobs.get(job.id)
-            if fresh is not None:
-                self._fetch_links(fresh)
+            return self._store.tracking.track(job, **changes)
         else:
             wait = self._cadence.conversion(job.checks)
             changes.setdefault("checks", job.checks + 1)
             self._store.tracking.track(job, check_at=self.clock.now() + wait, **changes)
+        return False
 
     def _conversion_failed(self, job: Job) -> None:
         error = f"the service could not convert it ({job.hashid})"
@@ -273,6 +278,8 @@ class Tracker(Loop):
     def _call(self, call: Callable[[], _T]) -> _T:
         """Make an idempotent call, trying again at once what may be a hiccup."""
         self.beat()
+        if self.stop_event.is_set():
+            raise UploadCancelled("the program stops")
         # A probe behind the gate is one request, not three.
         attempts = 3 if self._gate.paused_reason is None else 1
         return self._policy.call(call, stop=self.patience, attempts=attempts)

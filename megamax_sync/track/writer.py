@@ -47,7 +47,11 @@ class SidecarWriter:
     def write_due(self) -> float | None:
         """Write what is due; return the seconds until the next try, None when nothing is left."""
         now = self._clock.monotonic()
-        for job in self._store.tracking.to_write():
+        due = self._store.tracking.to_write()
+        # A job that was dropped, or queued anew, owes none.
+        for job_id in self._failed.keys() - {job.id for job in due}:
+            del self._failed[job_id]
+        for job in due:
             if self._failed.get(job.id, (0.0, 0.0))[0] <= now:
                 self.write(job)
         if not self._failed:

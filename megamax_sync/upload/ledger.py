@@ -84,11 +84,12 @@ class Ledger:
                 )
 
         if not self._record(write):
-            self._record(
-                lambda: self._store.journal.discarded(
-                    attempt, answer.hashid, "the job was dropped while it was sent"
-                )
+            error = "the job was dropped while it was sent"
+            self._record(lambda: self._store.journal.discarded(attempt, answer.hashid, error))
+            _log.warning(
+                "upload.discarded", job=job.id, path=job.path, hashid=answer.hashid, error=error
             )
+            return
         _log.info(
             "upload.finished",
             job=job.id,

@@ -91,7 +91,7 @@ class Lookup:
             for other in unknown:
                 if other.id != attempt.id:
                     self._store.journal.failed(other.id, "another attempt arrived")
-            self._store.jobs.arrived(
+            taken = self._store.jobs.arrived(
                 job,
                 hashid=remote.hashid,
                 status=remote.status,
@@ -102,7 +102,11 @@ class Lookup:
                 stamp=job.stamp,
                 reason=f"found in the account as {remote.hashid}",
             )
-        _log.info("upload.reconciled", job=job.id, path=job.path, hashid=remote.hashid)
+            if not taken:
+                dropped = "the job was dropped while it was looked for"
+                self._store.journal.discarded(attempt.id, remote.hashid, dropped)
+        if taken:
+            _log.info("upload.reconciled", job=job.id, path=job.path, hashid=remote.hashid)
         return True
 
 

@@ -27,6 +27,8 @@ from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
 
+_FOR_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 
 class OutcomeUnknown(Exception):
     """The body went out whole, and nothing believable came back. ``cause`` is one of ours."""
@@ -88,7 +90,7 @@ def open_unchanged(job: Job) -> int:
     and :class:`FileError` when it cannot be read.
     """
     try:
-        fd = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(job.path, _FOR_READING)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileVanished("the file is not there any more") from error
     except OSError as error:
@@ -184,11 +186,39 @@ class Sending:
                 answered=True,
             )
             raise Discarded(answer, wrong)
-        now = FileStamp.of(os.fstat(fd))
-        if now.size != job.stamp.size:
-            raise Discarded(answer, FileChanged("the file changed while it was sent"))
-        touched = now.mtime_ns != job.stamp.mtime_ns
-        # Touched, or written with the same length: only the content can tell.
-        if touched and fingerprint_of(fd, self._beat) != fingerprint:
+        try:
+            now = self._unchanged(job.stamp, fd, fingerprint)
+            replacement = None if now is None else _replacement(job.path, fd)
+            if replacement is not None:
+                with open(replacement, "rb", buffering=0):
+                    now = self._unchanged(job.stamp, replacement, fingerprint)
+        except OSError as error:
+            changed = f"the file can no longer be read ({error.strerror})"
+            raise Discarded(answer, FileChanged(changed)) from error
+        if now is None:
             raise Discarded(answer, FileChanged("the file changed while it was sent"))
         return now
+
+    def _unchanged(self, sent: FileStamp, fd: int, fingerprint: str | None) -> FileStamp | None:
+        """Return the stamp of an open file; None when its content is not what was sent."""
+        now = FileStamp.of(os.fstat(fd))
+        if now.same_version(sent):
+            return now
+        # Touched, or written with the same length: only the content can tell.
+        if now.size == sent.size and fingerprint_of(fd, self._beat) == fingerprint:
+            return now
+        return None
+
+
+def _replacement(path: bytes, fd: int) -> int | None:
+    """Open what has taken the place of the file that was sent; None when nothing has.
+
+    A file that was moved away or deleted meanwhile was still sent as it was. Raises OSError.
+    """
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(there.st_mode) or os.path.samestat(there, os.fstat(fd)):
+        return None
+    return os.open(path, _FOR_READING)

@@ -19,6 +19,7 @@ from megamax_sync.errors import (
     InsecureUrl,
     MegamaxError,
     ServiceError,
+    StoreError,
     UploadCancelled,
 )
 from megamax_sync.job import Job
@@ -132,13 +133,16 @@ class Uploader(Loop):
             raise _Neutral(0.0) from error
 
     def _claim_and_open(self) -> tuple[Job, int, int, str]:
+        # Asked again: the wait at the gates may have been a long one.
+        if self._store.settings.paused:
+            raise _Neutral(None)
         with self._store.transaction():
             job = self._store.jobs.claim(self._owner, self._under)
             unknown = self._store.journal.unknown_of(job) if job else []
             # In the same commit as the claim: from now on no twin of it is claimed.
             attempt = self._store.journal.begin(job) if job and not unknown else None
         if job is None:
-            due = self._store.jobs.next_claim()
+            due = self._store.jobs.next_claim(self._under)
             raise _Neutral(None if due is None else max(0.05, due - self.clock.now()))
         if unknown:
             attempt = self._reconcile(job, unknown)
@@ -167,17 +171,14 @@ class Uploader(Loop):
         """Look for lost uploads in the list; return a new attempt when there certainly is none."""
         try:
             wait = self._lookup.settle(self._client, job, unknown, self.beat)
+            if wait == 0 and not self._ledger.used_up(job):
+                return self._store.journal.begin(job)
         except MegamaxError as error:
             self._ledger.release(job, str(error), error=job.error)
             raise
-        if wait is None:
-            raise _Neutral(0.0)
-        if wait > 0:
+        if wait:
             self._ledger.look_again(job, wait)
-            raise _Neutral(0.0)
-        if self._ledger.used_up(job):
-            raise _Neutral(0.0)
-        return self._store.journal.begin(job)
+        raise _Neutral(0.0)
 
     # -- sending -----------------------------------------------------------------------------
 
@@ -228,4 +229,8 @@ class Uploader(Loop):
         if now - self._renewed_at < _RENEW_SECONDS:
             return self._store.jobs.holds(job, self._owner)
         self._renewed_at = now
-        return self._store.jobs.renew(job, self._owner)
+        try:
+            return self._store.jobs.renew(job, self._owner)
+        except StoreError:
+            # A full disk under the queue is no reason to end an upload that goes well.
+            return True
