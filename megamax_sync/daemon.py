@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -281,9 +281,21 @@ class Daemon:
 
 def rules(settings: Settings, *, watched: bool = True) -> Rules:
     """Return the rules of these settings; without watched folders if ``watched`` is False."""
+    roots = tuple(os.fsencode(root) for root in settings.watch) if watched else ()
+    own = [settings.state_dir, *([settings.sidecar_dir] if settings.sidecar_dir else [])]
     return Rules(
-        roots=tuple(os.fsencode(root) for root in settings.watch) if watched else (),
+        roots=roots,
+        private=tuple(path for folder in own for path in _below(os.fsencode(folder), roots)),
         extensions=settings.extensions,
         exclude=settings.exclude,
         min_size=settings.min_size,
     )
+
+
+def _below(folder: bytes, roots: Sequence[bytes]) -> Iterator[bytes]:
+    """Name a folder as a walk of each watched folder comes to it, which follows no links."""
+    real = os.path.realpath(folder)
+    for root in roots:
+        top = os.path.join(os.path.realpath(root), b"")
+        if real.startswith(top):
+            yield os.path.join(root, real[len(top) :])

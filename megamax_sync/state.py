@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import threading
 
-from megamax_sync.errors import ConfigError, StateFolderInUse, StoreFull
+from megamax_sync.errors import ConfigError, StateFolderInUse, StoreError, StoreFull
+
+#: How often the lock is asked for, 20 ms apart.
+_TRIES = 10
 
 
 class StateFolder:
@@ -35,16 +40,26 @@ class StateFolder:
             )
 
     def lock(self) -> None:
-        """Own the folder until :meth:`unlock` or death. Raises :class:`StateFolderInUse`."""
+        """Own the folder until :meth:`unlock` or death.
+
+        Raises :class:`StateFolderInUse`, and :class:`StoreError` where no lock can be made.
+        """
         try:
             fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreFull(f"the lock in {self.path} cannot be made: {error.strerror}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(fd)
-            raise StateFolderInUse(self.path, self.owner()) from error
+            kind = StoreFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StoreError
+            raise kind(f"the lock in {self.path} cannot be made: {error.strerror}") from error
+        patience = threading.Event()
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if not left:
+                    os.close(fd)
+                    raise StateFolderInUse(self.path, self.owner()) from error
+            # Whoever only asks whether the folder is in use has it for a moment, too.
+            patience.wait(0.02)
         # Only for people to read: on a full disk the lock holds without it.
         with contextlib.suppress(OSError):
             os.ftruncate(fd, 0)

@@ -7,6 +7,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+_PATIENCE = 1.0
+
 
 class Notifier:
     """Tells systemd how the service is; does nothing where there is no systemd."""
@@ -18,7 +20,12 @@ class Notifier:
         usec = environ.get("WATCHDOG_USEC", "")
         for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         #: Seconds within which systemd wants a sign of life; None where it wants none.
-        self.watchdog = int(usec) / 1e6 if usec.isdigit() and for_us else None
+        self.watchdog = int(usec) / 1e6 if usec.isdecimal() and int(usec) and for_us else None
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._address)
 
     def send(self, *lines: str) -> None:
         """Send assignments such as ``READY=1``. Never fails: a deaf systemd is not our trouble."""
@@ -27,4 +34,6 @@ class Notifier:
                 contextlib.suppress(OSError),
                 socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out,
             ):
-                out.sendto("\n".join(lines).encode(), self._address)
+                # Its buffer may be full for as long as it hangs.
+                out.settimeout(_PATIENCE)
+                out.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)

@@ -16,16 +16,18 @@ from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.orders import Orders
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
-from megamax_sync.store.views import Step, Views
+from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "Step", "Store"]
+__all__ = ["Attempt", "Step", "Store", "Tally"]
 
 
 class Store:
     """The queue at ``path``. Raises :class:`~megamax_sync.errors.StoreError` and its kin."""
 
-    def __init__(self, path: str, clock: Clock, *, writable: bool = True) -> None:
-        self.database = Database(path, writable=writable)
+    def __init__(
+        self, path: str, clock: Clock, *, writable: bool = True, immutable: bool = False
+    ) -> None:
+        self.database = Database(path, writable=writable, immutable=immutable)
         self.jobs = Jobs(self.database, clock)
         self.tracking = Tracking(self.database, clock)
         self.orders = Orders(self.database, clock)

@@ -73,18 +73,16 @@ class Orders(JobTable):
                 self.clock.now(),
                 job.id,
             )
-            stamp = job.stamp
             self.database.write(
                 "REPLACE INTO forgotten (path, size, mtime_ns, ctime_ns, dev, ino) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                job.path,
-                stamp.size,
-                stamp.mtime_ns,
-                stamp.ctime_ns,
-                stamp.dev,
-                stamp.ino,
+                "SELECT path, size, mtime_ns, ctime_ns, dev, ino FROM job WHERE id = ?",
+                job.id,
             )
             return bool(self.database.write("DELETE FROM job WHERE id = ? RETURNING id", job.id))
+
+    def recall(self, path: bytes) -> None:
+        """Let a file whose job was dropped be taken again."""
+        self.database.write("DELETE FROM forgotten WHERE path = ?", path)
 
     def forgotten(self, paths: Sequence[bytes]) -> dict[bytes, FileStamp]:
         """Return, for those of these paths whose job was dropped, how the file was then."""

@@ -22,6 +22,15 @@ class Step:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Jobs and their bytes by state. ``unsettled``: those queued whose files are not finished."""
+
+    counts: dict[JobState, int]
+    sizes: dict[JobState, int]
+    unsettled: int
+
+
 class Views:
     """Queries over jobs, attempts and history."""
 
@@ -57,12 +66,52 @@ class Views:
         sql = f"{SELECT} WHERE state IN ({marks}){where} ORDER BY id"
         return [job_of(row) for row in self._db.read(sql, *(s.value for s in states), *values)]
 
+    def mark(self) -> int:
+        """Return a mark of this moment, for :meth:`tally` and :meth:`moved_since`."""
+        row = self._db.read_one("SELECT coalesce(max(id), 0) AS n FROM history")
+        return int(row["n"]) if row else 0
+
+    def tally(self, mark: int, under: Sequence[bytes] | None) -> Tally:
+        """Count what is unfinished in these places, and what has moved there since ``mark``."""
+        where, values = in_places(under)
+        sql = (
+            "SELECT state, ready, count(*) AS n, coalesce(sum(size), 0) AS size FROM job "  # noqa: S608 - in_places makes marks only
+            "WHERE (state IN ('queued', 'uploading', 'processing') "
+            f"OR id IN (SELECT job FROM history WHERE id > ?)){where} GROUP BY state, ready"
+        )
+        counts, sizes, unsettled = dict.fromkeys(JobState, 0), dict.fromkeys(JobState, 0), 0
+        for row in self._db.read(sql, mark, *values):
+            state = JobState(row["state"])
+            counts[state] += row["n"]
+            sizes[state] += row["size"]
+            if state is JobState.QUEUED and not row["ready"]:
+                unsettled += row["n"]
+        return Tally(counts, sizes, unsettled)
+
+    def moved_since(self, mark: int, under: Sequence[bytes] | None) -> list[Job]:
+        """List the jobs in these places that have gone from state to state since ``mark``."""
+        where, values = in_places(under)
+        sql = f"{SELECT} WHERE id IN (SELECT job FROM history WHERE id > ?){where} ORDER BY id"  # noqa: S608 - in_places makes marks only
+        return [job_of(row) for row in self._db.read(sql, mark, *values)]
+
+    def failed_now(self, under: Sequence[bytes] | None) -> list[Job]:
+        """List the failed jobs in these places that are the newest of their paths."""
+        where, values = in_places(under)
+        sql = (
+            f"{SELECT} AS one WHERE state = 'failed'{where} AND NOT EXISTS "  # noqa: S608 - in_places makes marks only
+            "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.id > one.id) "
+            "ORDER BY id"
+        )
+        return [job_of(row) for row in self._db.read(sql, *values)]
+
     def find(self, name: str) -> Job | None:
         """Find one job by its path, its hashid or its id, in this order."""
         path = os.path.abspath(os.path.expanduser(os.fsencode(name)))
+        # As bytes and back: an argument that is no UTF-8 holds what SQLite's text cannot.
+        hashid = os.fsencode(name).decode("utf-8", "replace")
         queries: list[tuple[str, object]] = [
             (f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path),
-            (f"{SELECT} WHERE hashid = ? ORDER BY id DESC LIMIT 1", name),
+            (f"{SELECT} WHERE hashid = ? ORDER BY id DESC LIMIT 1", hashid),
         ]
         if name.isascii() and name.isdigit() and len(name) < 19:
             queries.append((f"{SELECT} WHERE id = ?", int(name)))

@@ -1,0 +1,18 @@
+"""The command line: one file a group of commands, and the exit statuses of CONTRACT section 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from megamax_sync.cli import output
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``megamax-sync`` with these arguments, or the process's own; return the exit status.
+
+    Whatever the user, the disk or the network did wrong is said in one line a fault on stderr.
+    """
+    output.prepare()
+    from megamax_sync.cli.app import run
+
+    return output.finish(run(arguments))

@@ -1,0 +1,151 @@
+"""The command line's shape: the root's options, the sub-commands, and what errors become."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from megamax_sync import __version__
+from megamax_sync.cli import account, enqueue, jobs, output, sandbox, show
+from megamax_sync.cli.context import Root
+from megamax_sync.errors import MegamaxError
+
+app = typer.Typer(
+    name="megamax-sync",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        output.say(f"megamax-sync {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(  # noqa: PLR0917 - typer calls it by name
+    ctx: typer.Context,
+    scan: Annotated[
+        bool,
+        typer.Option(
+            "--scan", help="Upload what is in the watched folders now, wait until done, exit."
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --scan: only say what would be uploaded, and why."),
+    ] = False,
+    use_sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox", help="Work on the embedded Megamax, apart from the real one; no account."
+        ),
+    ] = False,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--watch", metavar="DIR", help="A folder to watch; repeatable, replaces MEGAMAX_WATCH."
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", metavar="FILE", help="An env file, as config.example.env is."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout", metavar="SECONDS", help="With --scan: give up after this long, exit 75."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --scan: print a summary as JSON.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - it has been dealt with before we come here
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Watch folders, and upload every finished video to Megamax, exactly once.
+
+    Without a sub-command it runs in the foreground until SIGTERM or SIGINT; SIGHUP makes it read
+    the credentials and the settings again. These options come before a sub-command. Settings come
+    from the environment (MEGAMAX_...) or from --config FILE; see docs/configuration.md.
+    """
+    options = Root(scan, dry_run, use_sandbox, tuple(watch or ()), config, timeout, as_json)
+    _check(ctx.invoked_subcommand, options)
+    ctx.obj = options
+    if ctx.invoked_subcommand is None:
+        raise typer.Exit(_work(options))
+
+
+def _check(command: str | None, options: Root) -> None:
+    faults = [
+        f"{name} goes with --scan; add it, or leave {name} out"
+        for name, given in (
+            ("--dry-run", options.dry_run),
+            ("--timeout", options.timeout is not None),
+            ("--json", options.json),
+        )
+        if given and not options.scan and command is None
+    ]
+    if command is not None:
+        faults = [
+            f"{name} goes with no sub-command; leave it out, or put it behind '{command}' "
+            "where that has it"
+            for name, given in (
+                ("--scan", options.scan),
+                ("--dry-run", options.dry_run),
+                ("--timeout", options.timeout is not None),
+                ("--json", options.json),
+            )
+            if given
+        ]
+    if options.timeout is not None and not (math.isfinite(options.timeout) and options.timeout > 0):
+        faults.append(f"--timeout: {options.timeout:g} is no duration; give seconds, more than 0")
+    if faults:
+        raise output.BadUsage(*faults)
+
+
+def _work(options: Root) -> int:
+    if options.dry_run:
+        from megamax_sync.cli.preview import preview
+
+        return preview(options)
+    if options.scan:
+        from megamax_sync.cli.scan import run_scan
+
+        return run_scan(options)
+    from megamax_sync.cli.run import run_daemon
+
+    return run_daemon(options)
+
+
+sandbox.register(app)
+jobs.register(app)
+show.register(app)
+enqueue.register(app)
+account.register(app)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command line; return the exit status. Nothing but a bug gets out as an exception."""
+    try:
+        status = app(
+            args=None if arguments is None else list(arguments),
+            prog_name="megamax-sync",
+            standalone_mode=False,
+        )
+    except typer.TyperException as error:
+        output.complain(f"{error.format_message()} (see megamax-sync --help)")
+        return output.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return output.INTERRUPTED
+    except MegamaxError as error:
+        return output.complain_of(error)
+    return status if isinstance(status, int) else output.DONE

@@ -1,0 +1,116 @@
+"""What every command needs: the root's options, the settings, the log, the queue."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from megamax_sync.cli import embedded, output
+from megamax_sync.clock import Clock
+from megamax_sync.config import Settings, load
+from megamax_sync.control import ask
+from megamax_sync.errors import StoreDamaged
+from megamax_sync.state import StateFolder
+from megamax_sync.store import Store
+
+if TYPE_CHECKING:
+    from megamax_sync.log import Redactor
+
+#: A queue that another process is just making is waited for this long, in seconds.
+_BEING_MADE = 2.0
+
+
+@dataclass(frozen=True)
+class Root:
+    """The options of the root command, which come before a sub-command."""
+
+    scan: bool = False
+    dry_run: bool = False
+    sandbox: bool = False
+    watch: tuple[str, ...] = ()
+    config: str | None = None
+    timeout: float | None = None
+    json: bool = False
+
+    def settings(self) -> Settings:
+        """Read the settings. With ``--sandbox``, of the sandbox's own state folder.
+
+        Raises :class:`~megamax_sync.errors.ConfigError`.
+        """
+        settings = load(self.config, {"watch": self.watch}, os.environ)
+        return embedded.own_folders(settings) if self.sandbox else settings
+
+    def folder(self) -> StateFolder:
+        """Return the state folder that these options lead to."""
+        return StateFolder(self.settings().state_dir)
+
+
+def start_log(settings: Settings, redactor: Redactor, *, quiet: bool = False) -> None:
+    """Set the log up. ``quiet``: for commands whose answer is on stdout; warnings and worse only,
+    unless a level was asked for.
+    """
+    from megamax_sync import log
+
+    for secret in settings.secrets():
+        redactor.add(secret)
+    level = settings.log_level
+    if quiet and "log_level" not in settings.sources:
+        level = "warning"
+    log.configure(fmt=settings.log_format, level=level, secrets=redactor)
+
+
+def quiet_log(settings: Settings) -> None:
+    """Set the log up for a command whose answer is on stdout."""
+    from megamax_sync.log import Redactor
+
+    start_log(settings, Redactor(), quiet=True)
+
+
+@contextlib.contextmanager
+def reading(folder: StateFolder) -> Iterator[Store | None]:
+    """Open the queue for reading; None where there is none. Writes nothing, if it can.
+
+    Raises :class:`~megamax_sync.errors.StoreError` and its kin.
+    """
+    store = _open_for_reading(folder)
+    if store is None:
+        yield None
+        return
+    with store:
+        yield store
+
+
+def _open_for_reading(folder: StateFolder) -> Store | None:
+    patience = threading.Event()
+    waited = 0.0
+    while os.path.lexists(folder.queue):
+        in_use = folder.in_use()
+        untouched = not in_use and not os.path.lexists(folder.queue + "-wal")
+        try:
+            return Store(folder.queue, Clock(), writable=False, immutable=untouched)
+        except StoreDamaged:
+            # An instance that has just started makes its tables this very moment.
+            if not in_use or waited >= _BEING_MADE:
+                raise
+            patience.wait(0.05)
+            waited += 0.05
+    return None
+
+
+@contextlib.contextmanager
+def writing(folder: StateFolder) -> Iterator[Store]:
+    """Open the queue for an order, making it if there is none; wake the instance afterwards."""
+    folder.make()
+    with Store(folder.queue, Clock()) as store:
+        yield store
+    ask(folder.socket, "wake")
+
+
+def say_if_nobody_works(folder: StateFolder) -> None:
+    """Tell that an order waits for the next start, where no instance runs."""
+    if not folder.in_use():
+        output.say("no instance is running: the next start takes this up")

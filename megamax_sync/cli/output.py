@@ -1,0 +1,154 @@
+"""Writing to people and pipes: sizes, times, odd names, and streams that break."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from megamax_sync.errors import (
+    ConfigError,
+    CredentialsRejected,
+    InsecureUrl,
+    MegamaxError,
+    RemoteFileMissing,
+    ServiceError,
+    StateFolderInUse,
+    StoreTooNew,
+)
+
+DONE, FAILED, USAGE, REJECTED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+class BadUsage(ConfigError):
+    """The command line itself is wrong; exit status 2, as for a wrong setting."""
+
+
+def prepare() -> None:
+    """Let both streams take any name, whatever the locale's encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def finish(status: int) -> int:
+    """Flush; return the exit status, which is 1 when what was said could not be written."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+    except OSError as error:
+        _discard(sys.stdout)
+        complain(f"the output cannot be written: {error.strerror}")
+        return status or FAILED
+    return status
+
+
+def say(text: str = "") -> None:
+    """Write one line to stdout. Whoever has closed the pipe has read enough."""
+    try:
+        sys.stdout.write(text + "\n")
+    except BrokenPipeError:
+        _discard(sys.stdout)
+
+
+def say_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    # Lone surrogates can stand in JSON as escapes, and in no encoding.
+    say("".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text))
+
+
+def say_now(text: str) -> None:
+    """Write one line to stdout, and flush: somebody waits for it."""
+    say(text)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard(sys.stdout)
+
+
+def say_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write aligned columns; the last one is as long as it is."""
+    table = [head, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head) - 1)]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        say("  ".join([*cells, row[-1]]))
+
+
+def complain(text: str) -> None:
+    """Write one line to stderr, under the program's name."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"megamax-sync: {one_line(text)}\n")
+
+
+def complain_of(error: MegamaxError) -> int:
+    """Say what is wrong, one line a fault; return the exit status for it."""
+    for fault in error.faults if isinstance(error, ConfigError) else (str(error),):
+        complain(fault)
+    return status_of(error)
+
+
+def status_of(error: MegamaxError) -> int:
+    """Return the exit status for an error that ended a command."""
+    if isinstance(error, ConfigError | InsecureUrl | StoreTooNew):
+        return USAGE
+    if isinstance(error, CredentialsRejected):
+        return REJECTED
+    if isinstance(error, RemoteFileMissing):
+        return FAILED
+    if isinstance(error, StateFolderInUse | ServiceError):
+        return TRY_LATER
+    return FAILED
+
+
+def one_line(text: str) -> str:
+    """Escape what would break the line, or what a terminal obeys."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )
+
+
+def human_size(size: float) -> str:
+    """Render bytes: ``812 B``, ``24.1 KiB``."""
+    if size < 1024:
+        return f"{size:.0f} B"
+    power = 0
+    while size >= 1023.95 and power < len(_UNITS):
+        size /= 1024
+        power += 1
+    return f"{size:.1f} {_UNITS[power - 1]}"
+
+
+def human_seconds(seconds: float) -> str:
+    """Render a duration: ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def moment(unix: float) -> str:
+    """Render Unix time for people, in their own zone: ``2023-04-15 03:15:21``."""
+    return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _discard(stream: TextIO) -> None:
+    """Point a broken stream at nothing, so that later writes and the last flush are quiet."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)

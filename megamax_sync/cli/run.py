@@ -1,0 +1,218 @@
+"""The daemon's life in one process: lock, start, signals, systemd, settings read again, stop."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+
+import structlog
+
+from megamax_sync.cli import embedded, output
+from megamax_sync.cli.context import Root, start_log
+from megamax_sync.cli.signals import Signals
+from megamax_sync.config import Settings
+from megamax_sync.daemon import Daemon
+from megamax_sync.errors import ConfigError, MegamaxError
+from megamax_sync.job import JobState
+from megamax_sync.log import Redactor
+from megamax_sync.state import StateFolder
+from megamax_sync.systemd import Notifier
+from megamax_sync.watch.probe import ignore_lease_breaks
+
+_log = structlog.get_logger()
+
+#: How often systemd's status line is brought up to date, and rejected credentials are read again.
+_LOOK_SECONDS = 5.0
+#: How long parts may take to stop before others are built in their place, in seconds.
+_REBUILD_SECONDS = 30.0
+
+
+def harden() -> None:
+    """Keep credentials out of core dumps, and a broken lease from killing the process."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ignore_lease_breaks()
+
+
+def run_daemon(root: Root) -> int:
+    """Run in the foreground until SIGTERM or SIGINT; return the exit status."""
+    harden()
+    settings, redactor = root.settings(), Redactor()
+    start_log(settings, redactor)
+    settings.require_watch()
+    if not root.sandbox:
+        settings.require_credentials()
+    folder = StateFolder(settings.state_dir)
+    folder.make()
+    with Signals() as signals:
+        folder.lock()
+        try:
+            if not root.sandbox:
+                return Service(root.settings, settings, folder, redactor, signals).run()
+            with embedded.running(settings) as with_account:
+                account = (with_account.api_url, *_credentials(with_account))
+
+                def again() -> Settings:
+                    return embedded.with_account(root.settings(), *account)
+
+                return Service(again, with_account, folder, redactor, signals).run()
+        finally:
+            folder.unlock()
+
+
+def warn_of_what_does_not_work(settings: Settings) -> None:
+    """Say which variables are set that this version does not act upon."""
+    names = settings.not_yet_working()
+    if names:
+        _log.warning("config.not_yet_working", variables=names)
+
+
+class Service:
+    """One daemon after another, as the settings change, under one lock."""
+
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        settings: Settings,
+        folder: StateFolder,
+        redactor: Redactor,
+        signals: Signals,
+    ) -> None:
+        """``load`` reads the settings again; the caller holds the lock of ``folder``."""
+        self._load = load
+        self._settings = settings
+        self._folder = folder
+        self._redactor = redactor
+        self._signals = signals
+        self._notifier = Notifier(os.environ)
+        self._status = ""
+        self._faults: tuple[str, ...] = ()
+        self._daemon = self._build(settings)
+
+    def run(self) -> int:
+        """Run until a signal ends it."""
+        warn_of_what_does_not_work(self._settings)
+        self._daemon.start()
+        self._notifier.send("READY=1")
+        while True:
+            self._notify()
+            arrived = self._signals.wait(self._patience())
+            if self._signals.ending is not None:
+                break
+            if signal.SIGHUP in arrived:
+                self._reload()
+            else:
+                self._renew_rejected_credentials()
+        self._notifier.send("STOPPING=1")
+        clean = self._daemon.stop()
+        return output.DONE if clean else output.FAILED
+
+    def _build(self, settings: Settings) -> Daemon:
+        return Daemon(settings, self._folder, on_pause=self._signals.wake)
+
+    # -- systemd -----------------------------------------------------------------------------
+
+    def _patience(self) -> float | None:
+        waits = []
+        if self._notifier.watchdog:
+            waits.append(self._notifier.watchdog / 2)
+        if self._notifier.heard or self._rejected():
+            waits.append(_LOOK_SECONDS)
+        return min(waits, default=None)
+
+    def _notify(self) -> None:
+        if self._notifier.watchdog and not any(p.stuck for p in self._daemon.pulses()):
+            self._notifier.send("WATCHDOG=1")
+        if self._notifier.heard:
+            status = self._status_line()
+            if status != self._status:
+                self._status = status
+                self._notifier.send(f"STATUS={status}")
+
+    def _status_line(self) -> str:
+        try:
+            counts = self._daemon.store.views.counts()
+        except MegamaxError as error:
+            return output.one_line(str(error))
+        line = ", ".join(f"{counts[state]} {state}" for state in JobState)
+        problem = self._daemon.problem()
+        return output.one_line(f"{problem.word}: {problem.detail}; {line}") if problem else line
+
+    # -- settings read again -----------------------------------------------------------------
+
+    def _rejected(self) -> bool:
+        problem = self._daemon.problem()
+        return problem is not None and problem.word == "credentials"
+
+    def _renew_rejected_credentials(self) -> None:
+        """The service rejects them: perhaps somebody has put better ones into the files."""
+        if self._rejected():
+            settings = self._read()
+            if settings is not None:
+                self._renew(settings)
+
+    def _renew(self, settings: Settings) -> None:
+        for secret in settings.secrets():
+            self._redactor.add(secret)
+        self._daemon.renew_credentials(*_credentials(settings))
+
+    def _read(self) -> Settings | None:
+        """Load the settings; None for those that cannot be used, said once."""
+        try:
+            settings = self._load()
+            settings.require_watch()
+            settings.require_credentials()
+            self._refuse_to_move(settings)
+        except ConfigError as error:
+            if error.faults != self._faults:
+                _log.error("config.rejected", faults=list(error.faults))
+            self._faults = error.faults
+            return None
+        self._faults = ()
+        return settings
+
+    def _refuse_to_move(self, settings: Settings) -> None:
+        if settings.state_dir != self._settings.state_dir:
+            raise ConfigError(
+                f"MEGAMAX_STATE_DIR: '{settings.state_dir}' is not where this instance "
+                f"works ('{self._settings.state_dir}'); restart it to move"
+            )
+
+    def _reload(self) -> None:
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={usec}")
+        self._faults = ()
+        settings = self._read()
+        if settings is not None:
+            _log.info("config.reloaded")
+            if _but_credentials(settings) != _but_credentials(self._settings):
+                self._rebuild(settings)
+            else:
+                self._renew(settings)
+        self._notifier.send("READY=1")
+
+    def _rebuild(self, settings: Settings) -> None:
+        """Stop all parts, which puts uploads back into the queue, and build them anew."""
+        if not self._daemon.stop(_REBUILD_SECONDS):
+            raise MegamaxError("some parts did not stop, so the new settings cannot be used")
+        start_log(settings, self._redactor)
+        try:
+            self._daemon = self._build(settings)
+        except ConfigError as error:
+            _log.error("config.rejected", faults=list(error.faults))
+            self._daemon = self._build(self._settings)
+        else:
+            self._settings = settings
+            warn_of_what_does_not_work(settings)
+        self._daemon.start()
+
+
+def _credentials(settings: Settings) -> tuple[str, str]:
+    login, key = settings.require_credentials()
+    return login.get_secret_value(), key.get_secret_value()
+
+
+def _but_credentials(settings: Settings) -> dict[str, object]:
+    return settings.model_dump(exclude={"login", "key"})

@@ -1,0 +1,134 @@
+"""``--scan``, and ``upload --wait``: do it, or wait for the instance that does it, and sum up."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from megamax_sync.cli import embedded, output, progress
+from megamax_sync.cli.attach import attach
+from megamax_sync.cli.context import Root, reading, start_log
+from megamax_sync.cli.errand import Ending, Errand
+from megamax_sync.cli.run import harden, warn_of_what_does_not_work
+from megamax_sync.cli.signals import Signals
+from megamax_sync.cli.summary import Summary
+from megamax_sync.errors import ConfigError, StateFolderInUse
+from megamax_sync.log import Redactor
+from megamax_sync.state import StateFolder
+
+if TYPE_CHECKING:
+    from megamax_sync.config import Settings
+
+
+def run_scan(root: Root) -> int:
+    """Carry ``--scan`` out; return the exit status."""
+    settings = root.settings()
+    return wait_for(root, settings, watched_folders(settings), handed_in=False)
+
+
+def watched_folders(settings: Settings) -> list[bytes]:
+    """Return the watched folders, each of them there. Raises :class:`ConfigError`."""
+    by_option = settings.sources.get("watch") == "command line"
+    variable = "--watch" if by_option else "MEGAMAX_WATCH"
+    faults = []
+    for folder in settings.require_watch():
+        try:
+            kind = "" if stat.S_ISDIR(os.stat(folder).st_mode) else "it is no folder"
+            kind = kind or ("" if os.access(folder, os.R_OK | os.X_OK) else "it cannot be read")
+        except OSError as error:
+            kind = error.strerror or "it cannot be read"
+        if kind:
+            faults.append(
+                f"{variable}: '{folder}' cannot be scanned ({kind}); make the folder, or name "
+                "another one with --watch or MEGAMAX_WATCH"
+            )
+    if faults:
+        raise ConfigError(*faults)
+    return [os.fsencode(folder) for folder in settings.watch]
+
+
+def wait_for(root: Root, settings: Settings, places: Sequence[bytes], *, handed_in: bool) -> int:
+    """Wait until every job in these places is through; sum up; return the exit status.
+
+    ``handed_in``: the jobs are in the queue already, and no folder is scanned.
+    """
+    harden()
+    began = time.monotonic()
+    until = None if root.timeout is None else began + root.timeout
+    folder = StateFolder(settings.state_dir)
+    folder.make()
+    redactor = Redactor()
+    with reading(folder) as store:
+        mark = store.views.mark() if store else 0
+    with Signals() as signals, progress.display(as_json=root.json) as display:
+        # Only now: on a terminal the display has put itself between the log and stderr.
+        start_log(settings, redactor, quiet=display.on_terminal)
+        errand = Errand(
+            settings=settings,
+            folder=folder,
+            places=list(places),
+            mark=mark,
+            until=until,
+            signals=signals,
+            display=display,
+            handed_in=handed_in,
+        )
+        ending = _carry_out(root, errand)
+    summary = Summary.of(errand, ending, time.monotonic() - began)
+    summary.say(as_json=root.json)
+    return summary.status
+
+
+def _carry_out(root: Root, errand: Errand) -> Ending:
+    while True:
+        try:
+            errand.folder.lock()
+        except StateFolderInUse:
+            ending = attach(errand)
+            if ending is not None:
+                return ending
+            continue
+        try:
+            if not root.sandbox:
+                return _do_it(errand, errand.settings)
+            with embedded.running(errand.settings) as settings:
+                return _do_it(errand, settings)
+        finally:
+            errand.folder.unlock()
+
+
+def _do_it(errand: Errand, settings: Settings) -> Ending:
+    from megamax_sync.daemon import Daemon
+
+    warn_of_what_does_not_work(settings)
+    daemon = Daemon(
+        settings,
+        errand.folder,
+        scan=True,
+        under=errand.places,
+        handed_in=errand.handed_in,
+        on_pause=errand.signals.wake,
+    )
+    try:
+        daemon.start()
+
+        def look() -> Ending | None:
+            # First the watch, then the queue: what it has found by then stands there.
+            settled, waiting = daemon.watcher.settled(), dict(daemon.watcher.waiting())
+            tally = daemon.store.views.tally(errand.mark, errand.places)
+            live = daemon.live()
+            errand.display.show(tally, live, daemon.store)
+            if live["problem"] == "credentials":
+                return Ending(output.REJECTED, live["problem_detail"])
+            unsettled = errand.unsettled(daemon.store) if tally.unsettled else []
+            if not settled or any(job.path not in waiting for job in unsettled):
+                return None
+            left = {path: why for path, why in waiting.items() if errand.concerns(path)}
+            return errand.judge(tally, daemon.store.settings.paused, left)
+
+        return errand.wait(look)
+    finally:
+        daemon.stop()
