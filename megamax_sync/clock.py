@@ -11,6 +11,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+_FIRST = datetime.min.replace(tzinfo=UTC).timestamp()
+_LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
+
 
 class Clock:
     """The clock of one run. All values are seconds, as floats."""
@@ -33,4 +36,6 @@ class Clock:
 
 def iso(moment: float) -> str:
     """Render Unix time as ISO 8601 in UTC, to the second: ``2023-04-15T03:15:21Z``."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Services name moments that never come, or never were; a float rounds the last one past it.
+    inside = min(max(moment, _FIRST), _LAST)
+    return datetime.fromtimestamp(inside, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -15,7 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import structlog
+
+_log = structlog.get_logger()
+
 _TIMEOUT = 5.0
+_PAUSE = 0.1
 _LONGEST = 16 << 20
 
 
@@ -44,12 +49,21 @@ class ControlServer(threading.Thread):
             try:
                 connection, _ = self._listener.accept()
             except OSError:
+                # Out of descriptors: that passes, and accept would fail at once until then.
+                self._closing.wait(_PAUSE)
                 continue
-            with connection, contextlib.suppress(OSError, ValueError):
-                connection.settimeout(_TIMEOUT)
-                with connection.makefile("rwb") as stream:
-                    request = json.loads(stream.readline(1024))
-                    stream.write(json.dumps(self._answer(str(request["ask"]))).encode() + b"\n")
+            try:
+                with contextlib.suppress(OSError):
+                    self._serve(connection)
+            except Exception as error:  # noqa: BLE001 - one bad question must not end all answers
+                _log.warning("control.failed", error=f"{type(error).__name__}: {error}")
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(_TIMEOUT)
+            with connection.makefile("rwb") as stream:
+                request = json.loads(stream.readline(1024))
+                stream.write(json.dumps(self._answer(str(request["ask"]))).encode() + b"\n")
 
     def close(self) -> None:
         """Stop answering, and take the socket away."""
@@ -73,10 +87,10 @@ def ask(path: str, question: str, *, timeout: float = _TIMEOUT) -> dict[str, Any
             with connection.makefile("rwb") as stream:
                 stream.write(json.dumps({"ask": question}).encode() + b"\n")
                 stream.flush()
-                answer: dict[str, Any] = json.loads(stream.readline(_LONGEST))
-                return answer
-    except (OSError, ValueError):
+                answer = json.loads(stream.readline(_LONGEST))
+    except (OSError, ValueError, RecursionError):
         return None
+    return answer if isinstance(answer, dict) else None
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ _REMOTE = re.compile(
     rb"^(nfs\d*|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|gpfs|ocfs2|gfs2|beegfs|davfs|ncpfs"
     rb"|virtiofs|vboxsf|prl_fs|vmhgfs|fuse(?!blk|ctl)(\..*)?)$"
 )
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
 
 
 def filesystem_type(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> str:

@@ -86,18 +86,25 @@ class FileStamp:
     @classmethod
     def of(cls, status: os.stat_result) -> FileStamp:
         """Take the stamp from ``os.stat``'s answer."""
-        # Inode numbers fill 64 bits on some file systems; SQLite's integers are signed.
         return cls(
             status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_dev,
-            status.st_ino - (1 << 64) if status.st_ino >= 1 << 63 else status.st_ino,
+            _signed(status.st_mtime_ns),
+            _signed(status.st_ctime_ns),
+            _signed(status.st_dev),
+            _signed(status.st_ino),
         )
 
     def same_version(self, other: FileStamp) -> bool:
         """Tell whether both are certainly the same content; False means "look closer"."""
         return (self.size, self.mtime_ns, self.ino) == (other.size, other.mtime_ns, other.ino)
+
+
+def _signed(number: int) -> int:
+    """Fold a number into the 64 signed bits of SQLite's integers.
+
+    Some file systems use all bits of an inode number, and broken times lie beyond the year 2262.
+    """
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +161,11 @@ def match_key(name: bytes | str) -> str:
     Extensions may be cut (the document lists ``MNCT EP 02 FHD``), quotes come back as ``%22``,
     PHP cuts at a backslash, other services replace or drop punctuation, change case or normal
     form. What is left is letters and digits; a name without any of them keeps its characters.
+
+    A listed name without its extension may end in what looks like one (``Movie.1080p``), so all
+    such endings go: the key of a name is that of the name without its extension.
     """
-    text = os.fsdecode(name) if isinstance(name, bytes) else name
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
     text = unicodedata.normalize("NFKC", text).replace("%22", '"').rsplit("\\", 1)[-1]
-    stem = re.sub(r"\.[0-9A-Za-z]{1,5}$", "", text) or text
+    stem = re.sub(r"(\.[0-9A-Za-z]{1,5})+$", "", text) or text
     return re.sub(r"[\W_]+", "", stem).casefold() or stem

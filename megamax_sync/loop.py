@@ -131,8 +131,7 @@ class Loop(abc.ABC):
         try:
             return self.stop_event.wait(seconds)
         finally:
-            self._resting = False
-            self.beat()
+            self._rested()
 
     def run(self) -> None:
         """Step and wait, until the stop is set."""
@@ -158,4 +157,9 @@ class Loop(abc.ABC):
         self._resting = True
         if not self.stop_event.is_set():
             self._changes.wait(seen, seconds)
+        self._rested()
+
+    def _rested(self) -> None:
+        # In this order: in between, the last sign of life would be the one before the rest.
+        self.beat()
         self._resting = False

@@ -58,7 +58,11 @@ class Database:
     def _connect(self, writable: bool, immutable: bool) -> sqlite3.Connection:
         if writable:
             # Made by us, so that it is private from its first moment, whatever the umask.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Only made, never opened: closing it would drop the locks that SQLite holds on it for
+            # this process's other connections.
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, flags, 0o600))
         uri = "file:" + _uri_path(self.path) + ("" if writable else "?mode=ro")
         if immutable:
             uri += "&immutable=1"
@@ -86,10 +90,15 @@ class Database:
         journal = "TRUNCATE" if is_remote(os.fsencode(self.path)) else "WAL"
         run(f"PRAGMA journal_mode = {journal}").fetchone()
         run("PRAGMA synchronous = FULL")
-        for step in range(version, len(known)):
-            # user_version travels in the same transaction as the tables it speaks of.
-            script = f"BEGIN IMMEDIATE;{known[step]};PRAGMA user_version = {step + 1};COMMIT;"
-            self._connection.executescript(script)
+        if version < len(known):
+            with self.transaction():
+                # Another process may have been faster.
+                (version,) = run("PRAGMA user_version").fetchone()
+                for step, script in enumerate(known[version:], version + 1):
+                    for statement in _statements(script):
+                        run(statement)
+                    # It travels in the same transaction as the tables it speaks of.
+                    run(f"PRAGMA user_version = {step}")
 
     def close(self) -> None:
         """Close the connection; the last one folds the WAL into the file."""
@@ -198,12 +207,26 @@ def in_places(places: Sequence[bytes] | None) -> tuple[str, list[bytes]]:
     """
     if places is None:
         return "", []
-    clauses, values = [], []
+    clauses, values = ["FALSE"] if not places else [], []
     for place in places:
         inside = place.rstrip(b"/")
-        clauses.append("path = ? OR (path >= ? AND path < ?)")
+        clauses.append("(path = ? OR (path >= ? AND path < ?))")
         values += [place, inside + b"/", inside + b"0"]
-    return f" AND ({' OR '.join(clauses) or 'FALSE'})", values
+    # In pairs of pairs: SQLite takes a thousand ORs in a row for too deep an expression.
+    while len(clauses) > 1:
+        pairs = [clauses[at : at + 2] for at in range(0, len(clauses), 2)]
+        clauses = [f"({' OR '.join(pair)})" for pair in pairs]
+    return f" AND {clauses[0]}", values
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split SQL at the ends of its statements, each of which is the end of a line."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def _uri_path(path: str) -> str:

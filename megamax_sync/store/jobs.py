@@ -80,10 +80,18 @@ class Jobs(JobTable):
         return job
 
     def settle(self, job: Job, stamp: FileStamp) -> bool:
-        """Let a queued job be sent, as the file now is. False if it is no longer queued."""
+        """Let a queued job be sent, as the file now is. False if it is no longer queued.
+
+        Another version of the file begins afresh: what failed was the one before it.
+        """
+        afresh = (
+            "attempts = 0, suspect_at = NULL, next_attempt_at = 0, fingerprint = NULL, "
+            if not job.stamp.same_version(stamp)
+            else ""
+        )
         sql = (
-            "UPDATE job SET ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, ino = ?, "
-            "error = NULL, updated_at = ? WHERE id = ? AND state = 'queued' RETURNING id"
+            f"UPDATE job SET {afresh}ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, "  # noqa: S608 - names of our own columns
+            "ino = ?, error = NULL, updated_at = ? WHERE id = ? AND state = 'queued' RETURNING id"
         )
         changed = self.database.write(
             sql,

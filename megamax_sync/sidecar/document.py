@@ -1,30 +1,23 @@
-"""The sidecar: a video's links, in a JSON file beside it (CONTRACT section 4).
-
-The file is replaced atomically, so a reader sees the old one or the new one. The models below are
-its shape; ``sidecar.schema.json``, published with the package, is made from them.
-"""
+"""What a sidecar says. The models are its shape, and the published JSON Schema is made from them."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from megamax_sync.api.models import DirectLink, MirrorGroup
 from megamax_sync.clock import iso
-from megamax_sync.errors import SidecarUnwritable
 from megamax_sync.job import Job
 
-SUFFIX = b".megamax.json"
-#: The longest name that Linux's file systems take, in bytes.
-_NAME_MAX = 255
+#: What is longer was not written by us, in bytes.
+_LONGEST = 16 << 20
 
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 Url = Annotated[str, Field(pattern=r"^https?://")]
@@ -74,7 +67,7 @@ class Direct(_Part):
 class Sidecar(_Part):
     """The whole document. Sizes are bytes, moments ISO 8601 in UTC."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    schema_: Literal[1] = Field(alias="schema")
     service: str
     account: str
     hashid: str
@@ -112,8 +105,8 @@ def mirrors_json(groups: Sequence[MirrorGroup]) -> str:
             "mirrors": [
                 {
                     "driver": mirror.driver,
-                    "iframe": mirror.iframe,
-                    "link": mirror.link,
+                    "iframe": _plain(mirror.iframe),
+                    "link": _plain(mirror.link),
                     "uploaded_at": mirror.uploaded_at and iso(mirror.uploaded_at.timestamp()),
                     "checked_at": mirror.checked_at and iso(mirror.checked_at.timestamp()),
                 }
@@ -131,13 +124,21 @@ def direct_json(links: Sequence[DirectLink]) -> str:
         {
             "label": link.label,
             "size": link.size,
-            "stream": link.stream,
-            "download": link.download,
+            "stream": _plain(link.stream),
+            "download": _plain(link.download),
             "expires_at": link.expires_at and iso(link.expires_at.timestamp()),
         }
         for link in links
     ]
     return json.dumps(rows)
+
+
+def _plain(link: str | None) -> str | None:
+    """Write a link's scheme in small letters, as the schema wants it."""
+    if link is None:
+        return None
+    scheme, colon, rest = link.partition(":")
+    return scheme.lower() + colon + rest
 
 
 def mirrors_of(mirrors: str | None) -> tuple[Group, ...]:
@@ -153,6 +154,7 @@ def direct_of(links: str | None) -> tuple[Direct, ...]:
 def render(job: Job, *, service: str, account: str, now: float) -> Sidecar:
     """Describe a job that has a hashid. ``now`` is Unix time."""
     return Sidecar(
+        schema=1,
         service=service,
         account=account,
         hashid=job.hashid or "",
@@ -190,9 +192,14 @@ def encode(sidecar: Sidecar) -> bytes:
 def read(path: bytes) -> Sidecar | None:
     """Read a sidecar back; None where there is none, or none that is valid."""
     try:
-        with open(path, "rb") as file:
-            return Sidecar.model_validate(json.load(file))
-    except (OSError, ValueError, ValidationError, RecursionError):
+        # What stands under that name may be anybody's: a pipe would not end, nor /dev/zero.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
+                return None
+            return Sidecar.model_validate(json.loads(file.read(_LONGEST)))
+    except (OSError, ValueError, RecursionError):
         return None
 
 
@@ -212,99 +219,3 @@ def generate_schema() -> str:
         "title": "megamax-sync sidecar",
     }
     return json.dumps(made, indent=2) + "\n"
-
-
-class Placement:
-    """Where sidecars go: beside the video, or into a folder that mirrors the tree."""
-
-    def __init__(self, folder: bytes | None, roots: Sequence[bytes]) -> None:
-        """``folder`` None: beside the video. ``roots`` are the watched folders."""
-        self._folder = folder
-        bases = [os.path.basename(root.rstrip(b"/")) for root in roots]
-        self._tops = {
-            root: b"" if len(roots) == 1 else _top(root, base, bases.count(base) > 1)
-            for root, base in zip(roots, bases, strict=True)
-        }
-
-    def path(self, job: Job) -> bytes:
-        """Return the sidecar's path."""
-        name = sidecar_name(job.name)
-        if self._folder is None:
-            return os.path.join(os.path.dirname(job.path), name)
-        inside = job.path
-        if job.root is not None:
-            top = self._tops.get(job.root, os.path.basename(job.root))
-            inside = os.path.join(top, job.path[len(job.root.rstrip(b"/")) + 1 :])
-        return os.path.join(self._folder, os.path.dirname(inside.lstrip(b"/")), name)
-
-    def check(self, job: Job) -> None:
-        """Find out whether the sidecar could be written, by writing.
-
-        Raises :class:`SidecarUnwritable` with the remedy; a full disk is no reason to.
-        """
-        path = self.path(job)
-        try:
-            self._make_folder(path)
-            probe = _temporary(path, b"probe")
-            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            os.unlink(probe)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return
-            raise SidecarUnwritable(
-                f"the sidecar cannot be written in {_shown(os.path.dirname(path))} "
-                f"({error.strerror}); let this user write there, or set MEGAMAX_SIDECAR_DIR"
-            ) from error
-
-    def write(self, job: Job, sidecar: Sidecar) -> bytes:
-        """Put the sidecar in its place, atomically; return its path. Raises OSError."""
-        path = self.path(job)
-        self._make_folder(path)
-        temporary = _temporary(path, b"new")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
-            with open(fd, "wb") as file:
-                file.write(encode(sidecar))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        return path
-
-    def _make_folder(self, path: bytes) -> None:
-        # Only below a folder of our own: the video's is the user's, and if it is gone it is gone.
-        if self._folder is not None:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-
-
-def sidecar_name(name: bytes) -> bytes:
-    """Return the sidecar's name for a video's; one that would be too long is cut and marked."""
-    if len(name) + len(SUFFIX) <= _NAME_MAX:
-        return name + SUFFIX
-    mark = b"~" + hashlib.sha256(name).hexdigest()[:8].encode()
-    kept = name[: _NAME_MAX - len(SUFFIX) - len(mark)]
-    # Do not cut through the middle of a character.
-    while kept and name[len(kept)] & 0xC0 == 0x80:
-        kept = kept[:-1]
-    return kept + mark + SUFFIX
-
-
-def _top(root: bytes, base: bytes, taken: bool) -> bytes:
-    mark = hashlib.sha256(root).hexdigest()[:8].encode()
-    return base + b"~" + mark if taken or not base else base
-
-
-def _temporary(path: bytes, purpose: bytes) -> bytes:
-    """Name a hidden file beside ``path``, which no scan takes for content.
-
-    Always the same for the same sidecar: what a kill leaves behind is used up by the next write.
-    """
-    mark = hashlib.sha256(os.path.basename(path)).hexdigest()[:16].encode()
-    return os.path.join(os.path.dirname(path), b".megamax-" + mark + b"." + purpose)
-
-
-def _shown(path: bytes) -> str:
-    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,38 @@
+"""The sidecar: a video's links, in a JSON file beside it (CONTRACT section 4).
+
+``document`` says what stands in it, ``placement`` where it stands.
+"""
+
+from __future__ import annotations
+
+from megamax_sync.sidecar.document import (
+    Sidecar,
+    account_mark,
+    direct_json,
+    direct_of,
+    encode,
+    generate_schema,
+    mirrors_json,
+    mirrors_of,
+    read,
+    render,
+    schema,
+)
+from megamax_sync.sidecar.placement import SUFFIX, Placement, sidecar_name
+
+__all__ = [
+    "SUFFIX",
+    "Placement",
+    "Sidecar",
+    "account_mark",
+    "direct_json",
+    "direct_of",
+    "encode",
+    "generate_schema",
+    "mirrors_json",
+    "mirrors_of",
+    "read",
+    "render",
+    "schema",
+    "sidecar_name",
+]

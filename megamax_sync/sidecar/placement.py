@@ -1,0 +1,134 @@
+"""Where a sidecar goes, and how it is put there: atomically, so that no reader sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Sequence
+
+from megamax_sync.errors import SidecarUnwritable
+from megamax_sync.job import Job
+from megamax_sync.sidecar.document import Sidecar, encode
+
+SUFFIX = b".megamax.json"
+#: The longest name that Linux's file systems take, in bytes.
+_NAME_MAX = 255
+
+
+class Placement:
+    """Where sidecars go: beside the video, or into a folder that mirrors the tree."""
+
+    def __init__(self, folder: bytes | None, roots: Sequence[bytes]) -> None:
+        """``folder`` None: beside the video. ``roots`` are the watched folders."""
+        self._folder = folder
+        bases = [os.path.basename(root.rstrip(b"/")) for root in roots]
+        self._tops = {
+            root: b"" if len(roots) == 1 else _top(root, base, bases.count(base) > 1)
+            for root, base in zip(roots, bases, strict=True)
+        }
+
+    def path(self, job: Job) -> bytes:
+        """Return the sidecar's path."""
+        name = sidecar_name(job.name)
+        if self._folder is None:
+            return os.path.join(os.path.dirname(job.path), name)
+        inside = job.path
+        if job.root is not None:
+            top = self._tops.get(job.root, os.path.basename(job.root))
+            inside = os.path.join(top, job.path[len(job.root.rstrip(b"/")) + 1 :])
+        # Whatever a path says, it stays inside.
+        below = os.path.normpath(b"/" + os.path.dirname(inside)).lstrip(b"/")
+        return os.path.join(self._folder, below, name)
+
+    def check(self, job: Job) -> None:
+        """Find out whether the sidecar could be written, by writing.
+
+        Raises :class:`SidecarUnwritable` with the remedy; a full disk is no reason to.
+        """
+        path = self.path(job)
+        try:
+            self._make_folder(path)
+            probe = _temporary(path, b"probe")
+            os.close(_open_anew(probe))
+            os.unlink(probe)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return
+            raise SidecarUnwritable(
+                f"the sidecar cannot be written in {_shown(os.path.dirname(path))} "
+                f"({error.strerror}); let this user write there, or set MEGAMAX_SIDECAR_DIR"
+            ) from error
+
+    def write(self, job: Job, sidecar: Sidecar) -> bytes:
+        """Put the sidecar in its place, atomically; return its path. Raises OSError."""
+        path = self.path(job)
+        self._make_folder(path)
+        temporary = _temporary(path, b"new")
+        fd = _open_anew(temporary)
+        try:
+            with open(fd, "wb") as file:
+                file.write(encode(sidecar))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+        _sync_folder(os.path.dirname(path))
+        return path
+
+    def _make_folder(self, path: bytes) -> None:
+        # Only below a folder of our own: the video's is the user's, and if it is gone it is gone.
+        if self._folder is not None:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+
+
+def sidecar_name(name: bytes) -> bytes:
+    """Return the sidecar's name for a video's; one that would be too long is cut and marked."""
+    if len(name) + len(SUFFIX) <= _NAME_MAX:
+        return name + SUFFIX
+    mark = b"~" + hashlib.sha256(name).hexdigest()[:8].encode()
+    kept = name[: _NAME_MAX - len(SUFFIX) - len(mark)]
+    # Do not cut through the middle of a character.
+    while kept and name[len(kept)] & 0xC0 == 0x80:
+        kept = kept[:-1]
+    return kept + mark + SUFFIX
+
+
+def _top(root: bytes, base: bytes, taken: bool) -> bytes:
+    mark = hashlib.sha256(root).hexdigest()[:8].encode()
+    return base + b"~" + mark if taken or not base else base
+
+
+def _temporary(path: bytes, purpose: bytes) -> bytes:
+    """Name a hidden file beside ``path``, which no scan takes for content.
+
+    Always the same for the same sidecar: what a kill leaves behind goes with the next write.
+    """
+    mark = hashlib.sha256(os.path.basename(path)).hexdigest()[:16].encode()
+    return os.path.join(os.path.dirname(path), b".megamax-" + mark + b"." + purpose)
+
+
+def _open_anew(path: bytes) -> int:
+    """Make a file for writing, with the mode that the umask gives."""
+    # A left-over may have another mode; a planted link or pipe must not be written through.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+
+def _sync_folder(folder: bytes) -> None:
+    """Make the new name outlast a power cut, where the file system knows how."""
+    with contextlib.suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _shown(path: bytes) -> str:
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
