@@ -21,7 +21,7 @@ from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
-from megamax_sync.errors import MegamaxError
+from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
 from megamax_sync.sidecar import Placement, account_mark
 from megamax_sync.state import StateFolder
@@ -197,7 +197,10 @@ class Daemon:
         self.store.journal.rescue()
         for job in self.store.jobs.rescue(self._owner):
             _log.info("upload.rescued", job=job.id, path=job.path)
-        self._control.open()
+        try:
+            self._control.open()
+        except OSError as error:
+            raise StoreError(f"the control socket cannot be made: {error.strerror}") from error
         _log.info("daemon.started", version=__version__, pid=os.getpid())
         for loop in self.loops:
             loop.start()

@@ -17,6 +17,7 @@ from megamax_sync.watch.scanner import Found
 _log = structlog.get_logger()
 #: Paths asked for in one query.
 _QUERY = 500
+_BACK = "the file has come back"
 
 
 class Need(enum.Enum):
@@ -46,9 +47,12 @@ def need(job: Job | None, stamp: FileStamp) -> Need:
     if job.state is JobState.UPLOADING:
         # The upload notices by itself, and hands the file back.
         return Need.LATER
-    if job.stamp.size == stamp.size and job.fingerprint is not None:
+    if job.stamp.size != stamp.size:
+        return Need.ADD
+    if job.fingerprint is not None:
         return Need.COMPARE
-    return Need.ADD
+    # Some file systems number their files anew at every mount; the times are then all there is.
+    return Need.NOTHING if job.stamp.mtime_ns == stamp.mtime_ns else Need.ADD
 
 
 class Intake:
@@ -76,23 +80,47 @@ class Intake:
                     wanted.append(one)
         return wanted
 
-    def take(self, files: Sequence[Found], *, ready: bool = True) -> list[Found]:
-        """Queue what has to be; return the files to be looked at again later.
+    def take(
+        self,
+        files: Sequence[Found],
+        *,
+        ready: bool = True,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> list[tuple[Found, Need]]:
+        """Queue what has to be; return the files to be looked at again, and why.
 
         ``ready`` False queues them for a daemon's watch, which has to find them finished first.
+        ``enough`` is asked before each further file that has to be read whole: new files must
+        not wait until a touched library has been compared.
         """
-        later: list[Found] = []
-        touched = {one.path: self._only_touched(one) for one in files}
+        later: list[tuple[Found, Need]] = []
+        touched: dict[bytes, bool] = {}
+        known = self._store.jobs.latest_each([one.path for one in files])
+        for one in files:
+            job = known.get(one.path)
+            if job is not None and need(job, one.stamp) is Need.COMPARE:
+                if touched and enough():
+                    later.append((one, Need.COMPARE))
+                else:
+                    touched[one.path] = self._only_touched(one, job)
+        postponed = {one.path for one, _ in later}
         with self._store.transaction():
-            known = self._store.jobs.latest_each([one.path for one in files])
-            later.extend(
-                one
-                for one in files
-                if self._put(one, known.get(one.path), touched[one.path], ready) is Need.LATER
-            )
+            paths = [one.path for one in files if one.path not in postponed]
+            known = self._store.jobs.latest_each(paths)
+            dropped = self._store.orders.forgotten(paths)
+            for one in files:
+                then = dropped.get(one.path)
+                # A job may have been dropped while its file was waited for.
+                if one.path in postponed or (then is not None and then.same_version(one.stamp)):
+                    continue
+                what = self._put(
+                    one, known.get(one.path), touched=touched.get(one.path, False), ready=ready
+                )
+                if what is Need.LATER:
+                    later.append((one, what))
         return later
 
-    def _put(self, one: Found, job: Job | None, touched: bool, ready: bool) -> Need:
+    def _put(self, one: Found, job: Job | None, *, touched: bool, ready: bool) -> Need:
         jobs = self._store.jobs
         what = need(job, one.stamp)
         if job is not None and touched:
@@ -108,18 +136,19 @@ class Intake:
             )
             self._say("file.queued", new, one)
         elif job is not None and what is Need.RETURN:
-            jobs.requeue(job, one.stamp, "the file has come back")
+            if ready:
+                jobs.requeue(job, one.stamp, _BACK)
+            else:
+                jobs.move(job.id, job.state, JobState.QUEUED, _BACK, ready=0, error=None)
             self._say("file.queued", job.id, one)
-        elif job is not None and what is Need.UPDATE:
+        elif job is not None and what is Need.UPDATE and ready:
+            # Not ready, it stays as it is: the upload, or the watch, finds out by itself.
             jobs.settle(job, one.stamp)
             self._say("file.queued", job.id, one)
         return what
 
-    def _only_touched(self, one: Found) -> bool:
+    def _only_touched(self, one: Found, job: Job) -> bool:
         """Read a file whose size is the known one; True when the content is, too."""
-        job = self._store.jobs.latest(one.path)
-        if job is None or need(job, one.stamp) is not Need.COMPARE:
-            return False
         try:
             fd = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:

@@ -20,6 +20,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer as WatchdogObserver
+from watchdog.observers.api import ObservedWatch
 
 from megamax_sync.watch.rules import SIDECAR_SUFFIX
 
@@ -49,12 +50,11 @@ class _Handler(FileSystemEventHandler):
             if raw:
                 path = self._shown(os.fsencode(raw))
                 name = os.path.basename(path)
-                if name.startswith(b".") or name.endswith(SIDECAR_SUFFIX):
-                    # Never wanted, and our own sidecars would keep their folder dirty for ever.
-                    continue
                 if event.is_directory:
                     self._mark(path, True)
-                else:
+                # Hidden files are never wanted, and our own sidecars would keep their folder
+                # dirty for ever.
+                elif not name.startswith(b".") and not name.endswith(SIDECAR_SUFFIX):
                     self._mark(os.path.dirname(path), False)
 
     def _shown(self, path: bytes) -> bytes:
@@ -71,24 +71,47 @@ class Observer:
         self._mark = mark
         self._observer = WatchdogObserver()
         self._observer.daemon = True
+        self._watches: dict[bytes, ObservedWatch] = {}
 
     def start(self, roots: Sequence[bytes]) -> list[tuple[bytes, OSError]]:
         """Begin to watch; return the folders that could not be, with the reason."""
         failed = []
         self._observer.start()
         for root in roots:
-            # A watched symbolic link gives no events: watch what it leads to.
-            real = os.path.realpath(root)
-            handler = _Handler(real, root, self._mark)
-            try:
-                self._observer.schedule(
-                    handler, os.fsdecode(real), recursive=True, event_filter=EVENTS
-                )
-            except OSError as error:
-                failed.append((root, error))
+            if not any(_covers(other, root) for other in roots):
+                try:
+                    self._schedule(root)
+                except OSError as error:
+                    failed.append((root, error))
         return failed
+
+    def renew(self, root: bytes) -> None:
+        """Watch what lies at ``root`` now: another folder than before. Raises OSError."""
+        watch = self._watches.pop(root, None)
+        if watch is not None:
+            self._observer.unschedule(watch)
+        self._schedule(root)
+
+    def _schedule(self, root: bytes) -> None:
+        # A watched symbolic link gives no events: watch what it leads to.
+        real = os.path.realpath(root)
+        self._watches[root] = self._observer.schedule(
+            _Handler(real, root, self._mark),
+            os.fsdecode(real),
+            recursive=True,
+            event_filter=EVENTS,
+        )
 
     def stop(self, timeout: float) -> None:
         """End the threads, waiting ``timeout`` seconds at the most."""
         self._observer.stop()
-        self._observer.join(timeout)
+        if self._observer.is_alive():
+            self._observer.join(timeout)
+
+
+def _covers(outer: bytes, inner: bytes) -> bool:
+    """Tell whether the events of ``outer`` name what happens in ``inner``: no link between."""
+    base = outer.rstrip(b"/") + b"/"
+    if not inner.startswith(base):
+        return False
+    return os.path.realpath(inner) == os.path.join(os.path.realpath(outer), inner[len(base) :])

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 from megamax_sync.watch.settle import Settling, Waits
 
+#: Files that seemed finished and of which is remembered how long they were quiet.
+_REMEMBERED = 1000
+#: When a file is due again of which nobody said when, in seconds.
+_AGAIN = 1.0
+
 
 @dataclass(slots=True)
 class Pending:
@@ -17,13 +22,17 @@ class Pending:
     settling: Settling
     due: float
     waits: Waits | None = None
+    #: When it was looked at last.
+    looked: float = 0.0
     #: How often it was seen to have changed while we waited for it.
     changes: int = 0
 
     @property
     def soon(self) -> bool:
         """It will be known soon; one that is open, incomplete or keeps changing will not."""
-        return self.waits is None or (self.waits.kind == "quiet" and self.changes < 2)
+        if self.waits is None or self.waits.kind in {"sending", "compare"}:
+            return True
+        return self.waits.kind == "quiet" and self.changes < 2
 
 
 class PendingFiles:
@@ -32,6 +41,7 @@ class PendingFiles:
     def __init__(self) -> None:
         self._files: dict[bytes, Pending] = {}
         self._heap: list[tuple[float, bytes]] = []
+        self._finished: dict[bytes, Settling] = {}
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._files
@@ -58,15 +68,34 @@ class PendingFiles:
         """Wait for it no longer."""
         del self._files[path]
 
+    def finish(self, path: bytes) -> None:
+        """Wait for it no longer, but remember it for a while: it may not have been finished."""
+        self._finished[path] = self._files.pop(path).settling
+        if len(self._finished) > _REMEMBERED:
+            del self._finished[next(iter(self._finished))]
+
+    def recall(self, path: bytes) -> Settling | None:
+        """Give back what was remembered of a file that seemed finished."""
+        return self._finished.pop(path, None)
+
     def next_due(self) -> float | None:
-        """Return when the next file is due; may be too early, never too late."""
+        """Return when the next file is due."""
+        self._drop_stale()
         return self._heap[0][0] if self._heap else None
 
     def due(self, now: float) -> Iterator[tuple[bytes, Pending]]:
-        """Yield the files that are due; each has to be removed or put off."""
-        while self._heap and self._heap[0][0] <= now:
-            due, path = heapq.heappop(self._heap)
+        """Yield the files that are due. One that is neither removed nor put off comes again."""
+        while (first := self.next_due()) is not None and first <= now:
+            path = heapq.heappop(self._heap)[1]
+            # If looking at it ends in an error, that must not be the last look.
+            self.put_off(path, now + _AGAIN)
+            yield path, self._files[path]
+
+    def _drop_stale(self) -> None:
+        # A file that was put off, or forward, stands in the heap more than once.
+        while self._heap:
+            due, path = self._heap[0]
             pending = self._files.get(path)
-            # A file that was put off, or forward, stands in the heap more than once.
             if pending is not None and pending.due == due:
-                yield path, pending
+                return
+            heapq.heappop(self._heap)

@@ -19,8 +19,15 @@ def ignore_lease_breaks() -> None:
 
 
 def look(path: bytes, root: bytes | None) -> Signs:
-    """Take the closer look. Raises OSError when the file cannot be opened for reading."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    """Take the closer look. Raises OSError when that is not possible now, or the file is gone.
+
+    Of a file that may not be read little is known, and it does not wait for that: the upload
+    finds out, and says so in the job's own state.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:
+        return Signs(Writers.UNKNOWN, companion=companion(path, root))
     try:
         status = os.fstat(fd)
         writers, writer = lease(fd), ""

@@ -21,8 +21,12 @@ class Roots:
         self._known: dict[bytes, tuple[int, int] | None] = dict.fromkeys(roots)
         self._lost: dict[bytes, str] = {}
 
-    def check(self) -> None:
-        """Look at each folder again; say what was lost, and what has come back."""
+    def check(self) -> list[bytes]:
+        """Look at each folder again; say what was lost, and what has come back.
+
+        Returns those where something else lies now than before, to be watched and walked anew.
+        """
+        renewed = []
         for root, known in self._known.items():
             try:
                 status = os.stat(root)
@@ -35,25 +39,31 @@ class Roots:
             identity = (status.st_dev, status.st_ino)
             if known is None:
                 self._known[root] = identity
-            elif known != identity and root not in self._lost and _is_empty(root):
-                self._lose(root, "Another, empty folder lies in its place")
-                continue
-            elif known != identity and root in self._lost and _is_empty(root):
-                continue
-            else:
+            elif known != identity:
+                if _is_empty(root):
+                    self._lose(root, "Another, empty folder lies in its place")
+                    continue
                 self._known[root] = identity
-            if self._lost.pop(root, None) is not None:
+            back = self._lost.pop(root, None) is not None
+            if back:
                 _log.info("watch.recovered", path=root)
+            if back or (known is not None and known != identity):
+                renewed.append(root)
+        return renewed
 
     def lost(self, root: bytes) -> bool:
-        """Tell whether this folder was missing when it was last looked at."""
-        return root in self._lost
+        """Tell whether this folder was missing when it was last looked at.
+
+        One that is watched no longer, of an older job, is looked at now.
+        """
+        return root in self._lost or (root not in self._known and not os.path.isdir(root))
 
     def problem(self) -> str | None:
         """Say which folders are missing, in one sentence; None when all are there."""
-        if not self._lost:
+        # Asked for on other threads: go through a copy.
+        named = [f"{os.fsdecode(root)}: {why}" for root, why in list(self._lost.items())]
+        if not named:
             return None
-        named = (f"{os.fsdecode(root)}: {why}" for root, why in self._lost.items())
         return "watched folders are missing: " + "; ".join(named)
 
     def _lose(self, root: bytes, why: str) -> None:
@@ -63,5 +73,9 @@ class Roots:
 
 
 def _is_empty(folder: bytes) -> bool:
-    with os.scandir(folder) as listing:
-        return next(listing, None) is None
+    try:
+        with os.scandir(folder) as listing:
+            return next(listing, None) is None
+    except OSError:
+        # Nothing can be found in it, which is all that matters here.
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -67,13 +67,15 @@ class Rules:
     """The rules of one configuration.
 
     ``roots`` are the watched folders, absolute; ``extensions`` in lower case without dots;
-    ``exclude`` gitignore patterns on the path below the watched folder; ``min_size`` in bytes.
+    ``exclude`` gitignore patterns on the path below the watched folder; ``min_size`` in bytes;
+    ``private`` folders of the program's own, named as a walk comes to them, that are not entered.
     """
 
     roots: tuple[bytes, ...]
     extensions: frozenset[str]
     exclude: tuple[str, ...] = ()
     min_size: int = 1
+    private: tuple[bytes, ...] = ()
 
     @cached_property
     def _spec(self) -> GitIgnoreSpec | None:
@@ -81,7 +83,10 @@ class Rules:
             return None
         from pathspec import GitIgnoreSpec
 
-        return GitIgnoreSpec.from_lines(self.exclude)
+        # To git, "foo/**" is all that foo holds and not foo itself; pathspec would have foo, too.
+        return GitIgnoreSpec.from_lines(
+            pattern + "/*" if pattern.endswith("/**") else pattern for pattern in self.exclude
+        )
 
     def root_of(self, path: bytes) -> bytes | None:
         """Return the innermost watched folder that holds ``path``."""
@@ -90,7 +95,7 @@ class Rules:
 
     def unwanted_folder(self, path: bytes, root: bytes) -> Unwanted | None:
         """Tell why nothing below this folder is wanted; None when it is to be entered."""
-        return self._hidden(path) or self._excluded(path, root, folder=True)
+        return _hidden(path) or self._private(path) or self._excluded(path, root, folder=True)
 
     def unwanted_name(self, path: bytes, root: bytes) -> Unwanted | None:
         """Tell why a file of this path is not wanted; None when it is."""
@@ -108,26 +113,29 @@ class Rules:
 
     def unwanted(self, path: bytes, root: bytes) -> Unwanted | None:
         """Judge a whole path: every folder between ``root`` and the file, then its name."""
-        relative = path[len(root.rstrip(b"/")) + 1 :]
-        folder = root.rstrip(b"/")
-        for part in relative.split(b"/")[:-1]:
-            folder += b"/" + part
-            unwanted = self.unwanted_folder(folder, root)
+        return self.unwanted_way(os.path.dirname(path), root) or self.unwanted_name(path, root)
+
+    def unwanted_way(self, folder: bytes, root: bytes) -> Unwanted | None:
+        """Tell why a walk of ``root`` does not come to this folder; None when it does."""
+        part = root.rstrip(b"/")
+        for name in folder[len(part) + 1 :].split(b"/"):
+            part += b"/" + name
+            unwanted = self.unwanted_folder(part, root) if name else None
             if unwanted:
                 return unwanted
-        return self.unwanted_name(path, root)
+        return None
 
-    def _hidden(self, path: bytes) -> Unwanted | None:
-        name = os.path.basename(path)
-        if name.startswith(b"."):
-            return Unwanted("hidden", f"hidden name {_show(name)}")
+    def _private(self, path: bytes) -> Unwanted | None:
+        if path in self.private:
+            return Unwanted("private", f"the state or sidecar folder {_show(path)}")
         return None
 
     def _extension(self, path: bytes) -> Unwanted | None:
         extension = os.path.splitext(path)[1][1:]
         if os.fsdecode(extension).lower() in self.extensions:
             return None
-        return Unwanted("extension", f"{_show(extension) or 'no'} extension in MEGAMAX_EXTENSIONS")
+        named = f"extension {_show(extension)} is" if extension else "no extension, or one"
+        return Unwanted("extension", f"{named} not in MEGAMAX_EXTENSIONS")
 
     def _excluded(self, path: bytes, root: bytes, *, folder: bool = False) -> Unwanted | None:
         if self._spec is None:
@@ -147,23 +155,15 @@ def unwanted_always(path: bytes) -> Unwanted | None:
     lower = name.lower()
     if lower.endswith(SIDECAR_SUFFIX):
         return Unwanted("sidecar", "a sidecar of ours")
-    if name.startswith(b"."):
-        return Unwanted("hidden", f"hidden name {_show(name)}")
+    hidden = _hidden(path)
+    if hidden:
+        return hidden
     for suffix in UNFINISHED_SUFFIXES:
         if lower.endswith(suffix):
             return Unwanted("unfinished", f"the name of an unfinished download ({_show(suffix)})")
     if _INTERMEDIATE.search(lower):
         return Unwanted("unfinished", "the name of an unfinished download (yt-dlp)")
     return None
-
-
-def outermost(roots: Iterable[bytes]) -> list[bytes]:
-    """Leave out the folders that lie inside another one: walking that covers them."""
-    kept: list[bytes] = []
-    for root in sorted(set(roots), key=len):
-        if not any(root.startswith(other.rstrip(b"/") + b"/") for other in kept):
-            kept.append(root)
-    return kept
 
 
 class Folders:
@@ -186,6 +186,11 @@ class Folders:
                 if parts[: len(prefix)] == prefix:
                     return folder
         return self._default
+
+
+def _hidden(path: bytes) -> Unwanted | None:
+    name = os.path.basename(path)
+    return Unwanted("hidden", f"hidden name {_show(name)}") if name.startswith(b".") else None
 
 
 def _show(name: bytes) -> str:

@@ -42,6 +42,8 @@ class Walk:
     candidates: int = 0
     #: Folders that could not be read, with the reason.
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    #: The watched folders that it has come to.
+    roots: set[bytes] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[list[Found]]:
         """Yield what is wanted, a folder at a time, in natural order (``ep 2``, ``ep 10``)."""
@@ -59,10 +61,12 @@ class Walk:
         root = folder if folder in self.rules.roots else self.rules.root_of(folder)
         if root is None:
             return found, below
+        if folder == root:
+            self.roots.add(root)
         try:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: natural(entry.name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return found, below
         except OSError as error:
             self.unreadable.append((folder, error.strerror or str(error)))
@@ -97,6 +101,25 @@ class Walk:
             return Unwanted("not-regular", "no regular file")
         unwanted = self.rules.unwanted_size(status.st_size)
         return unwanted or Found(entry.path, root, FileStamp.of(status))
+
+
+def walks(
+    rules: Rules,
+    *,
+    left_out: Callable[[bytes], bool] = lambda _root: False,
+    on_unwanted: Callable[[bytes, Unwanted], None] | None = None,
+) -> Iterator[Walk]:
+    """Yield the walks that come to every watched folder once; finish each before the next.
+
+    A nested one is part of the outer one's walk, unless a folder between them is not entered.
+    ``left_out`` says which folders are missing and not to be walked.
+    """
+    seen: set[bytes] = set()
+    for root in sorted(rules.roots, key=len):
+        if root not in seen and not left_out(root):
+            walk = Walk(rules, root, on_unwanted=on_unwanted)
+            yield walk
+            seen |= walk.roots
 
 
 def natural(name: bytes) -> list[tuple[int, int, bytes]]:

@@ -70,7 +70,7 @@ class Settling:
         self.stamp: FileStamp | None = None
         self._since = 0.0
         self._quiet = settle_seconds
-        self._looked_finished = False
+        self._quiet_at: float | None = None
         self._looks = 0
 
     def quiet(self, stamp: FileStamp, *, monotonic: float, wall: float) -> Waits | None:
@@ -81,21 +81,29 @@ class Settling:
         that has lain there for days is not waited for.
         """
         if stamp != self.stamp:
-            if self._looked_finished and not _only_status(self.stamp, stamp):
-                # It seemed finished and was not: whoever writes it pauses for longer than we
-                # thought. Be more patient with this one.
-                self._quiet = min(max(self._quiet, 0.5) * 2, max(_LONGEST_QUIET, self._settle))
-            # The file's own times count for more than the moment we looked, but only the first
-            # time: a later change was noticed now, whatever it set the times to.
-            age = wall - max(stamp.mtime_ns, stamp.ctime_ns) / 1e9
-            believed = self.stamp is None and age > -_SKEW
-            self._since = monotonic - max(0.0, age) if believed else monotonic
-            self.stamp, self._looked_finished, self._looks = stamp, False, 0
+            self._changed(stamp, monotonic, wall)
         left = self._since + self._quiet - monotonic
         if left > 0:
             return Waits("quiet", f"{math.ceil(left)} s of quiet left", left)
-        self._looked_finished = True
+        if self._quiet_at is None:
+            self._quiet_at = monotonic
         return None
+
+    def _changed(self, stamp: FileStamp, monotonic: float, wall: float) -> None:
+        old, quiet_at = self.stamp, self._quiet_at
+        self.stamp, self._quiet_at, self._looks = stamp, None, 0
+        another = old is None or old.ino != stamp.ino
+        if another or (quiet_at is not None and monotonic - quiet_at > _LONGEST_QUIET):
+            self._quiet = self._settle
+        elif quiet_at is not None and not _only_status(old, stamp):
+            # It seemed finished and was not: whoever writes it pauses for longer than we
+            # thought. Be more patient with this one.
+            self._quiet = min(max(self._quiet, 0.5) * 2, max(_LONGEST_QUIET, self._settle))
+        # The file's own times count for more than the moment we looked, but only the first time:
+        # a later change was noticed now, whatever it set the times to.
+        age = wall - max(stamp.mtime_ns, stamp.ctime_ns) / 1e9
+        believed = another and age > -_SKEW
+        self._since = monotonic - max(0.0, age) if believed else monotonic
 
     def judge(self, signs: Signs) -> Finished | Waits:
         """Judge the closer look, after :meth:`quiet` had nothing against it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -14,14 +15,15 @@ from megamax_sync.errors import UploadCancelled
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
-from megamax_sync.watch.intake import Intake
+from megamax_sync.watch.intake import Intake, Need
 from megamax_sync.watch.observer import Observer
 from megamax_sync.watch.pending import Pending, PendingFiles
 from megamax_sync.watch.probe import look
 from megamax_sync.watch.roots import Roots
-from megamax_sync.watch.rules import Folders, Rules, outermost
-from megamax_sync.watch.scanner import Found, Walk
-from megamax_sync.watch.settle import Finished, Settling, Signs, Waits, Writers
+from megamax_sync.watch.rules import Folders, Rules
+from megamax_sync.watch.scanner import Found
+from megamax_sync.watch.settle import Finished, Settling, Waits
+from megamax_sync.watch.walker import Walker
 
 _log = structlog.get_logger()
 
@@ -29,6 +31,17 @@ _log = structlog.get_logger()
 _SLICE = 0.2
 #: Finished files that are queued in one commit.
 _BATCH = 200
+#: How often the watched folders themselves are looked at, in seconds.
+_CHECK_ROOTS = 10.0
+#: A file that waits is looked at this often at the most, whatever happens in its folder.
+_LOOK_PAUSE = 1.0
+#: What says nothing about the file: this process, or the machine, has too much open.
+_OWN_TROUBLE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+#: A file that has to be looked at again although it is finished.
+_AGAIN = {
+    Need.LATER: Waits("sending", "being sent", 2.0),
+    Need.COMPARE: Waits("compare", "to be compared with what was sent", 0.0),
+}
 
 
 class Watcher(Loop):
@@ -66,10 +79,11 @@ class Watcher(Loop):
         self._intake = Intake(store, folders, self._beat_or_stop)
         self._observer = Observer(self.mark) if observe else None
         self.roots = Roots(rules.roots)
-        self._lock = threading.Lock()
-        self._dirty: dict[bytes, bool] = {}
-        self._walks: Iterator[None] | None = None
+        self._walker = Walker(
+            rules, clock, lost=self.roots.lost, offer=self._offer, beat=self._beat_or_stop
+        )
         self._rescan_at: float | None = 0.0
+        self._check_at = 0.0
         self._pending = PendingFiles()
         self._started = False
         #: Set once everything has been walked for the first time.
@@ -84,10 +98,7 @@ class Watcher(Loop):
 
     def mark(self, folder: bytes, subtree: bool) -> None:
         """Have a folder looked at soon. Called on any thread; does next to nothing."""
-        with self._lock:
-            first = not self._dirty
-            self._dirty[folder] = self._dirty.get(folder, False) or subtree
-        if first:
+        if self._walker.mark(folder, subtree):
             self._store.database.wake()
 
     def waiting(self) -> list[tuple[bytes, str]]:
@@ -102,7 +113,7 @@ class Watcher(Loop):
         A file that only needs its quiet period counts as soon; one that changed again and again
         while it was watched, is open, or is incomplete, does not.
         """
-        if not self.scanned.is_set() or self._dirty or self._walks is not None:
+        if not self.scanned.is_set() or self._walker.busy:
             return False
         return not any(one.soon for _, one in self._pending.items())
 
@@ -118,90 +129,49 @@ class Watcher(Loop):
         if not self._started:
             self._start_observer()
         now = self.clock.monotonic()
-        if self._rescan_at is not None and now >= self._rescan_at and self._walks is None:
-            self._walks = self._full_scan()
-        until = now + _SLICE
+        if now >= self._check_at:
+            self._check_at = now + _CHECK_ROOTS
+            self._check_roots()
+        if self._rescan_at is not None and now >= self._rescan_at and not self._walker.scanning:
+            self._check_roots()
+            self._walker.begin_scan()
         self._adopt_unsettled()
-        self._walk_dirty(until)
-        self._walk_on(until)
-        self._look_at_due(until)
+        if self._walker.advance(now + _SLICE):
+            self._rescan_at = self.clock.monotonic() + self._rescan_seconds
+            if not self._rescan_seconds:
+                self._rescan_at = None
+            self.scanned.set()
+            self._store.database.wake()
+        # A slice of its own: a long scan must not hold up what is finished.
+        self._look_at_due(self.clock.monotonic() + _SLICE)
         return self._seconds_to_next()
 
     def _start_observer(self) -> None:
         self._started = True
         if self._observer is not None:
-            for root, error in self._observer.start(outermost(self._rules.roots)):
+            for root, error in self._observer.start(self._rules.roots):
                 _log.warning("watch.degraded", path=root, error=error.strerror)
         _log.info("watch.started", folders=list(self._rules.roots), observer=self.observer_kind)
 
     def _seconds_to_next(self) -> float | None:
-        with self._lock:
-            if self._dirty or self._walks is not None:
-                return 0.0
+        if self._walker.busy:
+            return 0.0
         due = self._pending.next_due()
         moments = [] if due is None else [due]
         if self._rescan_at is not None:
             moments.append(self._rescan_at)
+        if self._rules.roots:
+            moments.append(self._check_at)
         return max(0.0, min(moments) - self.clock.monotonic()) if moments else None
 
-    # -- walking -----------------------------------------------------------------------------
-
-    def _full_scan(self) -> Iterator[None]:
-        began, files, candidates = self.clock.monotonic(), 0, 0
-        self.roots.check()
-        for root in outermost(self._rules.roots):
-            if self.roots.lost(root):
-                continue
-            walk = Walk(self._rules, root)
-            for found in walk:
-                self._offer(found)
-                yield
-            files += walk.files
-            candidates += walk.candidates
-            for folder, why in walk.unreadable:
-                _log.warning("watch.degraded", path=folder, error=why)
-        seconds = round(self.clock.monotonic() - began, 3)
-        _log.info("scan.finished", seconds=seconds, files=files, candidates=candidates)
-        self._rescan_at = (
-            self.clock.monotonic() + self._rescan_seconds if self._rescan_seconds else None
-        )
-
-    def _walk_on(self, until: float) -> None:
-        while self._walks is not None and self.clock.monotonic() < until:
-            self._beat_or_stop()
-            try:
-                next(self._walks)
-            except StopIteration:
-                self._walks = None
-                self._look_at_due(until)
-                self.scanned.set()
-                self._store.database.wake()
-
-    def _walk_dirty(self, until: float) -> None:
-        while self.clock.monotonic() < until:
-            with self._lock:
-                if not self._dirty:
-                    return
-                folder, subtree = self._dirty.popitem()
-            if self._wanted_folder(folder):
-                for found in Walk(self._rules, folder, subtree=subtree):
-                    self._beat_or_stop()
-                    self._offer(found)
-
-    def _wanted_folder(self, folder: bytes) -> bool:
-        """Tell whether a walk of everything would come to this folder, too."""
-        if folder in self._rules.roots:
-            return True
-        root = self._rules.root_of(folder)
-        if root is None or not os.path.isdir(folder):
-            return False
-        # The rules speak of folders on the way to a file; any name in it will do.
-        probe = os.path.join(folder, b"x")
-        part, unwanted = root.rstrip(b"/"), None
-        for name in probe[len(part) + 1 :].split(b"/")[:-1]:
-            part += b"/" + name
-            unwanted = unwanted or self._rules.unwanted_folder(part, root)
-        return unwanted is None
+    def _check_roots(self) -> None:
+        for root in self.roots.check():
+            if self._observer is not None:
+                try:
+                    self._observer.renew(root)
+                except OSError as error:
+                    _log.warning("watch.degraded", path=root, error=error.strerror)
+            self.mark(root, True)
 
     def _offer(self, found: list[Found]) -> None:
         now = self.clock.monotonic()
@@ -212,7 +182,8 @@ class Watcher(Loop):
                 fresh.append(one)
             elif pending.waits is not None and pending.waits.kind != "quiet":
                 # Something happened in its folder: what it waited for may be over.
-                self._pending.put_off(one.path, now)
+                soon = max(now, pending.looked + _LOOK_PAUSE)
+                self._pending.put_off(one.path, min(pending.due, soon))
         for one in self._intake.sift(fresh):
             _log.debug("file.found", path=one.path, size=one.stamp.size)
             self._add_pending(one.path, one.root)
@@ -225,43 +196,63 @@ class Watcher(Loop):
                 self._add_pending(job.path, job.root)
 
     def _add_pending(self, path: bytes, root: bytes | None) -> None:
-        settling = Settling(self._settle_seconds, allow_sparse=self._allow_sparse)
+        settling = self._pending.recall(path)
+        if settling is None:
+            settling = Settling(self._settle_seconds, allow_sparse=self._allow_sparse)
         self._pending.add(path, root, settling, self.clock.monotonic())
 
     def _look_at_due(self, until: float) -> None:
         finished: list[Found] = []
         for path, pending in self._pending.due(self.clock.monotonic()):
             self._beat_or_stop()
-            self._look(path, pending, finished)
+            found = self._look(path, pending)
+            if found is not None:
+                finished.append(found)
             if len(finished) >= _BATCH:
-                self._queue(finished)
+                self._queue(finished, until)
                 finished = []
             if self.clock.monotonic() >= until:
                 break
         if finished:
-            self._queue(finished)
+            self._queue(finished, until)
 
-    def _look(self, path: bytes, pending: Pending, finished: list[Found]) -> None:
+    def _look(self, path: bytes, pending: Pending) -> Found | None:
+        """Return a file that is finished."""
+        pending.looked = self.clock.monotonic()
         try:
             status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode):
+                self._gone(path, pending)
+                return None
+            stamp = FileStamp.of(status)
+            verdict = self._judge(path, pending, stamp)
         except OSError as error:
-            self._gone(path, pending, error)
-            return
-        if not stat.S_ISREG(status.st_mode):
-            self._gone(path, pending, None)
-            return
-        stamp = FileStamp.of(status)
+            if error.errno in _OWN_TROUBLE:
+                raise
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                self._gone(path, pending)
+            else:
+                why = error.strerror or str(error)
+                self._put_off(path, pending, Waits("unreadable", f"cannot be read ({why})", 30.0))
+            return None
+        if isinstance(verdict, Waits):
+            self._put_off(path, pending, verdict)
+            return None
+        return Found(path, pending.root, stamp)
+
+    def _judge(self, path: bytes, pending: Pending, stamp: FileStamp) -> Finished | Waits:
         before = pending.settling.stamp
         pending.changes += int(before is not None and before != stamp)
-        monotonic, wall = self.clock.monotonic(), self.clock.wall()
-        verdict: Finished | Waits | None
-        verdict = pending.settling.quiet(stamp, monotonic=monotonic, wall=wall)
-        if verdict is None:
-            verdict = pending.settling.judge(_signs(path, pending.root))
-        if isinstance(verdict, Finished):
-            finished.append(Found(path, pending.root, stamp))
-            return
-        self._put_off(path, pending, verdict)
+        quiet = pending.settling.quiet(
+            stamp, monotonic=self.clock.monotonic(), wall=self.clock.wall()
+        )
+        if quiet is not None:
+            return quiet
+        unwanted = self._rules.unwanted_size(stamp.size)
+        # What was handed in by name may be as small as it likes, but not empty.
+        if unwanted and (pending.root is not None or not stamp.size):
+            return Waits("size", unwanted.reason, 30.0)
+        return pending.settling.judge(look(path, pending.root))
 
     def _put_off(self, path: bytes, pending: Pending, waits: Waits) -> None:
         if pending.waits is None or pending.waits.kind != waits.kind:
@@ -269,45 +260,40 @@ class Watcher(Loop):
             job = self._store.jobs.latest(path)
             if job is not None and waits.kind != "quiet":
                 self._store.jobs.note_waiting(job, waits.reason)
-        pending.waits = waits
+        soon, pending.waits = pending.soon, waits
         self._pending.put_off(path, self.clock.monotonic() + waits.seconds)
+        if soon and not pending.soon:
+            # Who waits until all is settled waits for this one no longer.
+            self._store.database.wake()
 
-    def _queue(self, finished: list[Found]) -> None:
-        for one in self._intake.take(finished):
-            pending = self._pending.get(one.path)
-            if pending is not None:
-                self._put_off(one.path, pending, Waits("sending", "being sent", 2.0))
-            finished.remove(one)
+    def _queue(self, finished: Sequence[Found], until: float) -> None:
+        later = self._intake.take(finished, enough=lambda: self.clock.monotonic() >= until)
+        again = {one.path: _AGAIN[why] for one, why in later}
         for one in finished:
-            self._pending.remove(one.path)
+            pending = self._pending.get(one.path)
+            assert pending is not None
+            if one.path in again:
+                self._put_off(one.path, pending, again[one.path])
+            else:
+                self._pending.finish(one.path)
 
-    def _gone(self, path: bytes, pending: Pending, error: OSError | None) -> None:
+    def _gone(self, path: bytes, pending: Pending) -> None:
         """Nothing to upload lies there now."""
         if pending.root is not None:
-            self.roots.check()
+            self._check_roots()
             if self.roots.lost(pending.root):
                 # Not the file is gone, its disk is: wait for that, and judge nothing till then.
                 waits = Waits("root", "its watched folder is missing", 30.0)
                 self._put_off(path, pending, waits)
                 return
-        if isinstance(error, PermissionError):
-            self._put_off(path, pending, Waits("unreadable", "its folder cannot be read", 30.0))
-            return
         self._pending.remove(path)
         job: Job | None = self._store.jobs.latest(path)
         queued = job is not None and job.state is JobState.QUEUED
         if job is not None and queued and self._store.jobs.skip(job, VANISHED):
             _log.info("file.skipped", job=job.id, path=path, reason=VANISHED)
+        self._store.database.wake()
 
     def _beat_or_stop(self) -> None:
         self.beat()
         if self.stop_event.is_set():
             raise UploadCancelled("stopping")
-
-
-def _signs(path: bytes, root: bytes | None) -> Signs:
-    try:
-        return look(path, root)
-    except OSError:
-        # It cannot be read: let the upload find that out, which says so in the job's own state.
-        return Signs(Writers.UNKNOWN)
