@@ -126,11 +126,8 @@ def _work(options: Root) -> int:
     return run_daemon(options)
 
 
-sandbox.register(app)
-jobs.register(app)
-show.register(app)
-enqueue.register(app)
-account.register(app)
+for group in (show, enqueue, jobs, account, sandbox):
+    group.register(app)
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -148,4 +145,9 @@ def run(arguments: Sequence[str] | None) -> int:
         return output.INTERRUPTED
     except MegamaxError as error:
         return output.complain_of(error)
+    except OSError as error:
+        return output.cannot_write(error)
+    except SystemExit:
+        # Help that nobody reads to its end.
+        return output.DONE
     return status if isinstance(status, int) else output.DONE

@@ -7,10 +7,11 @@ import os
 import structlog
 
 from megamax_sync.cli import output
-from megamax_sync.cli.errand import Ending, Errand
+from megamax_sync.cli.errand import INTERRUPTED, Ending, Errand
 from megamax_sync.clock import Clock
 from megamax_sync.control import ask
 from megamax_sync.daemon import rules
+from megamax_sync.errors import UploadCancelled
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
 from megamax_sync.watch.intake import Intake
@@ -27,21 +28,33 @@ _TAKE_OVER = Ending(-1)
 def attach(errand: Errand) -> Ending | None:
     """Wait for the running instance to do it; None if that one has ended meanwhile."""
     with Store(errand.folder.queue, Clock()) as store:
-        if not errand.handed_in:
-            _hand_over(errand, store)
+        if not errand.handed_in and not _hand_over(errand, store):
+            return INTERRUPTED
         ask(errand.folder.socket, "wake")
         _log.info("scan.attached", pid=errand.folder.owner())
         ending = errand.wait(_Watch(errand, store).look)
     return None if ending is _TAKE_OVER else ending
 
 
-def _hand_over(errand: Errand, store: Store) -> None:
+def _hand_over(errand: Errand, store: Store) -> bool:
+    """Queue what the folders hold; False if a signal ended that."""
+
+    def beat() -> None:
+        errand.signals.wait(0)
+        if errand.signals.ending is not None:
+            raise UploadCancelled("interrupted")
+
     settings = errand.settings
     wanted = rules(settings)
-    intake = Intake(store, Folders(settings.folder, settings.folders), lambda: None)
-    for walk in walks(wanted):
-        for found in walk:
-            intake.take(intake.sift(found), ready=False)
+    intake = Intake(store, Folders(settings.folder, settings.folders), beat)
+    try:
+        for walk in walks(wanted):
+            for found in walk:
+                beat()
+                intake.take(intake.sift(found), ready=False)
+    except UploadCancelled:
+        return False
+    return True
 
 
 class _Watch:

@@ -13,7 +13,7 @@ from megamax_sync.cli import embedded, output
 from megamax_sync.clock import Clock
 from megamax_sync.config import Settings, load
 from megamax_sync.control import ask
-from megamax_sync.errors import StoreDamaged
+from megamax_sync.errors import StoreDamaged, StoreError
 from megamax_sync.state import StateFolder
 from megamax_sync.store import Store
 
@@ -87,7 +87,7 @@ def reading(folder: StateFolder) -> Iterator[Store | None]:
 def _open_for_reading(folder: StateFolder) -> Store | None:
     patience = threading.Event()
     waited = 0.0
-    while os.path.lexists(folder.queue):
+    while _is_there(folder.queue):
         in_use = folder.in_use()
         untouched = not in_use and not os.path.lexists(folder.queue + "-wal")
         try:
@@ -99,6 +99,16 @@ def _open_for_reading(folder: StateFolder) -> Store | None:
             patience.wait(0.05)
             waited += 0.05
     return None
+
+
+def _is_there(queue: str) -> bool:
+    try:
+        os.stat(queue)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(f"the queue {queue} cannot be read: {error.strerror}") from error
+    return True
 
 
 @contextlib.contextmanager

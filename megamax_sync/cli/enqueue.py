@@ -28,9 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def upload(
     ctx: typer.Context,
-    paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Files, or folders of files.")
-    ],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, or folders of files.")],
     folder: Annotated[
         int | None,
         typer.Option(metavar="ID", min=1, help="The Megamax folder; instead of MEGAMAX_FOLDERS."),
@@ -68,7 +66,7 @@ def _find(settings: Settings, paths: list[str]) -> tuple[list[Found], list[bytes
     places: list[bytes] = []
     faults: list[str] = []
     for given in paths:
-        path = os.path.realpath(os.fsencode(os.path.expanduser(given)))
+        path = _as_watched(wanted, os.path.realpath(os.fsencode(os.path.expanduser(given))))
         try:
             status = os.stat(path)
         except OSError as error:
@@ -89,6 +87,17 @@ def _find(settings: Settings, paths: list[str]) -> tuple[list[Found], list[bytes
     if faults:
         raise output.BadUsage(*faults)
     return found, places
+
+
+def _as_watched(wanted: Rules, path: bytes) -> bytes:
+    """Name a file as the watch does, which keeps links on the way to a watched folder."""
+    for root in sorted(wanted.roots, key=len, reverse=True):
+        real = os.path.realpath(root)
+        if path == real:
+            return root
+        if path.startswith(real.rstrip(b"/") + b"/"):
+            return os.path.join(root, path[len(real.rstrip(b"/")) + 1 :])
+    return path
 
 
 def _inside(wanted: Rules, folder: bytes) -> list[Found]:
@@ -131,6 +140,7 @@ class _Desk:
         from megamax_sync.watch.rules import Folders
 
         chosen = Folders(folder, ()) if folder else Folders(settings.folder, settings.folders)
+        self._folder = folder
         self._store = store
         self._intake = Intake(store, chosen, lambda: None)
 
@@ -146,7 +156,8 @@ class _Desk:
             job = self._store.jobs.latest(one.path)
             assert job is not None
             path = shown(one.path)
-            if before is None or job.id != before.id or before.state is JobState.SKIPPED:
+            new = before is None or (job.id, job.state) != (before.id, before.state)
+            if new:
                 output.say(f"job {job.id} queued: {path}")
             elif job.state is JobState.FAILED:
                 failed += 1
@@ -158,4 +169,6 @@ class _Desk:
                 output.say(f"job {job.id} is done already, as {job.hashid}: {path}")
             else:
                 output.say(f"job {job.id} is {job.state} already: {path}")
+            if not new and self._folder not in {None, job.folder}:
+                output.say(f"  its folder stays {job.folder or 'none'}: that was decided before")
         return failed

@@ -31,6 +31,9 @@ class Ending:
     waiting: Mapping[bytes, str] = field(default_factory=dict)
 
 
+INTERRUPTED = Ending(output.INTERRUPTED, "interrupted; what is left goes on in the next run")
+
+
 class Errand:
     """The jobs in some places, until they are through."""
 
@@ -99,6 +102,4 @@ class Errand:
                 pause = min(pause, self._until - now)
             self.signals.wait(pause)
             if self.signals.ending is not None:
-                return Ending(
-                    output.INTERRUPTED, "interrupted; what is left goes on in the next run"
-                )
+                return INTERRUPTED

@@ -16,7 +16,7 @@ from megamax_sync.store import Store
 
 _Ids = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ID...", help="Jobs, by id, hashid or path.", show_default=False),
+    typer.Argument(metavar="ID", help="Jobs, by id, hashid or path.", show_default=False),
 ]
 
 
@@ -62,9 +62,10 @@ def retry(
 
 
 def forget(ctx: typer.Context, ids: _Ids = None) -> None:
-    """Drop jobs, cancelling their uploads; never the file, and never the remote copy.
+    """Drop jobs, cancelling their uploads.
 
-    A file whose job was dropped is not found again, unless it changes or is handed in by upload.
+    Neither the file nor the remote copy is touched. A file whose job was dropped is not found
+    again, unless it changes or is handed in by upload.
     """
     if not ids:
         raise output.BadUsage("forget: give the IDs of jobs; status lists them")

@@ -19,6 +19,7 @@ from megamax_sync.errors import (
     RemoteFileMissing,
     ServiceError,
     StateFolderInUse,
+    StoreDamaged,
     StoreTooNew,
 )
 
@@ -45,10 +46,15 @@ def finish(status: int) -> int:
     except BrokenPipeError:
         _discard(sys.stdout)
     except OSError as error:
-        _discard(sys.stdout)
-        complain(f"the output cannot be written: {error.strerror}")
-        return status or FAILED
+        return status or cannot_write(error)
     return status
+
+
+def cannot_write(error: OSError) -> int:
+    """Say that stdout takes no more; return the exit status."""
+    _discard(sys.stdout)
+    complain(f"the output cannot be written: {error.strerror or error}")
+    return FAILED
 
 
 def say(text: str = "") -> None:
@@ -93,8 +99,16 @@ def complain(text: str) -> None:
 def complain_of(error: MegamaxError) -> int:
     """Say what is wrong, one line a fault; return the exit status for it."""
     for fault in error.faults if isinstance(error, ConfigError) else (str(error),):
-        complain(fault)
+        complain(fault + _remedy(error))
     return status_of(error)
+
+
+def _remedy(error: MegamaxError) -> str:
+    if isinstance(error, StoreDamaged):
+        return "; put a copy back, or move it away (files are then uploaded again)"
+    if isinstance(error, CredentialsRejected):
+        return "; see MEGAMAX_LOGIN and MEGAMAX_KEY"
+    return ""
 
 
 def status_of(error: MegamaxError) -> int:

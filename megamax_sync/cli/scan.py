@@ -112,8 +112,8 @@ def _do_it(errand: Errand, settings: Settings) -> Ending:
         handed_in=errand.handed_in,
         on_pause=errand.signals.wake,
     )
+    daemon.start()
     try:
-        daemon.start()
 
         def look() -> Ending | None:
             # First the watch, then the queue: what it has found by then stands there.

@@ -38,6 +38,9 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.set_wakeup_fd(-1)
         os.close(self._read)
         self._read, write = -1, self._write
