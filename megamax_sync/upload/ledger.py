@@ -25,6 +25,10 @@ from megamax_sync.upload.sending import Discarded, OutcomeUnknown, Sent
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
+#: The gate hears of a failure only after the job is back in the queue; until then no other worker
+#: is to take the job through it, in seconds.
+_GATE_CLOSES = 0.1
+
 
 class Ledger:
     """Records outcomes. None is lost to a queue that cannot be written for a while."""
@@ -108,7 +112,7 @@ class Ledger:
     def service_failed(self, job: Job, attempt: int, error: MegamaxError) -> bool:
         """It certainly did not arrive; True if that is the file's fault."""
         self._record(lambda: self._store.journal.failed(attempt, str(error)))
-        return self._put_back_suspect(job, error, 0.0)
+        return self._put_back_suspect(job, error, _GATE_CLOSES)
 
     def discarded(self, job: Job, attempt: int, discarded: Discarded) -> bool:
         """It arrived as something else; True if the service is to blame for that."""
@@ -118,7 +122,7 @@ class Ledger:
         if isinstance(discarded.cause, FileChanged):
             self.release(job, error, ready=False)
             return False
-        return not self._put_back_suspect(job, discarded.cause, 0.0)
+        return not self._put_back_suspect(job, discarded.cause, _GATE_CLOSES)
 
     def _put_back_suspect(self, job: Job, error: MegamaxError, at_least: float) -> bool:
         """Put a job back after a failure that need not be its own; True if it was its own.
@@ -183,7 +187,11 @@ class Ledger:
     def give_back(self, job: Job, attempt: int, reason: str) -> None:
         """Nothing was sent, or not all of it, and nobody is to blame."""
         self._record(lambda: self._store.journal.failed(attempt, reason))
-        self.release(job, reason)
+        self.hand_back(job, reason)
+
+    def hand_back(self, job: Job, reason: str, *, error: str | None = None) -> None:
+        """Put a job back that failed at no fault of its own."""
+        self.release(job, reason, not_before=self._clock.now() + _GATE_CLOSES, error=error)
 
     def _fail(self, job: Job, error: str) -> None:
         self._record(lambda: self._store.jobs.fail(job, error))

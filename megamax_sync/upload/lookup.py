@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 
 import structlog
@@ -77,14 +78,15 @@ class Lookup:
         beat: Callable[[], None],
     ) -> bool:
         """Take a listed file as this attempt's; False if the file has changed since it was sent."""
-        if not attempt.sent_version(job.stamp):
+        if not attempt.sent_version(job.stamp) or _replaced(job, attempt, beat):
             error = "the file changed after it was sent"
             self._store.journal.discarded(attempt.id, remote.hashid, error)
             _log.warning(
                 "upload.discarded", job=job.id, path=job.path, hashid=remote.hashid, error=error
             )
             return False
-        fingerprint = attempt.fingerprint or _fingerprint(job, beat)
+        # One that was sent by a process that is dead has none yet.
+        fingerprint = attempt.fingerprint or _fingerprint(job.path, job.stamp, beat)
         created = remote.created_at.timestamp() if remote.created_at else None
         with self._store.transaction():
             self._store.journal.arrived(attempt.id, remote.hashid)
@@ -110,14 +112,28 @@ class Lookup:
         return True
 
 
-def _fingerprint(job: Job, beat: Callable[[], None]) -> str | None:
-    """Fingerprint the file that was sent by a process that is dead, if it is still the same."""
+def _replaced(job: Job, attempt: Attempt, beat: Callable[[], None]) -> bool:
+    """Tell whether another content lies under the path now. One that is gone was not replaced."""
     try:
-        fd = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        status = os.lstat(job.path)
+    except OSError:
+        return False
+    now = FileStamp.of(status)
+    if not stat.S_ISREG(status.st_mode) or now.same_version(job.stamp):
+        return False
+    # Nobody has verified the file when the answer was lost; only the content can tell.
+    sent = attempt.fingerprint
+    return now.size != attempt.size or sent is None or _fingerprint(job.path, now, beat) != sent
+
+
+def _fingerprint(path: bytes, stamp: FileStamp, beat: Callable[[], None]) -> str | None:
+    """Read a file, if it is still this version of it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:
-        if not job.stamp.same_version(FileStamp.of(os.fstat(fd))):
+        if not stamp.same_version(FileStamp.of(os.fstat(fd))):
             return None
         return fingerprint_of(fd, beat)
     except OSError:

@@ -158,7 +158,7 @@ class Uploader(Loop):
         except FileError as error:
             self._ledger.file_failed(job, attempt, error)
             raise _Neutral(0.0) from error
-        except MegamaxError as error:
+        except Exception as error:
             self._ledger.give_back(job, attempt, str(error))
             raise
 
@@ -174,7 +174,7 @@ class Uploader(Loop):
             if wait == 0 and not self._ledger.used_up(job):
                 return self._store.journal.begin(job)
         except MegamaxError as error:
-            self._ledger.release(job, str(error), error=job.error)
+            self._ledger.hand_back(job, str(error), error=job.error)
             raise
         if wait:
             self._ledger.look_again(job, wait)
@@ -217,6 +217,10 @@ class Uploader(Loop):
         except MegamaxError as error:
             if self._ledger.service_failed(job, attempt, error):
                 raise _Neutral(0.0) from error
+            raise
+        except Exception as error:
+            # A bug, or a file system that fails: the attempt stays open, and is looked up.
+            self._ledger.release(job, f"unexpected {type(error).__name__}", error=job.error)
             raise
         finally:
             self.progress = None

@@ -1,0 +1,53 @@
+"""When to ask again. Pure."""
+
+from __future__ import annotations
+
+import random
+
+from megamax_sync.track.cadence import MIRRORS_WATCHED, Cadence
+
+CADENCE = Cadence(15.0, random.Random(1))
+
+
+def test_conversion_is_asked_about_steadily_then_ever_more_rarely() -> None:
+    """Twenty looks at the configured interval, then growing ones, up to a quarter of an hour."""
+    waits = [CADENCE.conversion(n) for n in range(200)]
+    assert set(waits[:21]) == {15.0}
+    assert waits == sorted(waits)
+    assert waits[22] == 15.0 * 1.25**2
+    assert waits[-1] == 900.0
+
+
+def test_a_poll_longer_than_the_longest_is_kept() -> None:
+    """Who configured an hour gets an hour."""
+    assert Cadence(3600.0).conversion(100) == 3600.0
+
+
+def test_first_mirrors_are_asked_for_within_a_minute() -> None:
+    """The interval grows from the poll's to a minute."""
+    waits = [CADENCE.first_mirrors(n) for n in range(70)]
+    assert waits[0] == 15.0
+    assert waits == sorted(waits)
+    assert waits[-1] == 60.0
+
+
+def test_later_mirrors_are_asked_for_for_a_week() -> None:
+    """From a minute to six hours, and never once a week has passed."""
+    assert CADENCE.later_mirrors(0, 0.0) == 60.0
+    assert CADENCE.later_mirrors(3, 1000.0) == 480.0
+    assert CADENCE.later_mirrors(1000, 1000.0) == 6 * 3600.0
+    assert CADENCE.later_mirrors(0, MIRRORS_WATCHED) is None
+
+
+def test_links_are_renewed_before_they_expire_but_not_all_at_once() -> None:
+    """Between sixty and seventy-five per cent of their time, spread at random."""
+    waits = {CADENCE.renewal(1000.0) for _ in range(100)}
+    assert len(waits) > 50
+    assert min(waits) >= 600.0
+    assert max(waits) <= 750.0
+
+
+def test_expired_links_cause_no_storm() -> None:
+    """A service whose links have expired already is asked as often as the polls are, no more."""
+    assert CADENCE.renewal(-1e6) == 15.0
+    assert Cadence(0.1).renewal(0.0) == 1.0

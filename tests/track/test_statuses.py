@@ -1,0 +1,126 @@
+"""What the service says of many files, in few calls. Pure: the calls are functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from megamax_sync.api.models import RemoteFile
+from megamax_sync.errors import RemoteFileMissing, ServiceFault, ServiceUnreachable
+from megamax_sync.job import FileStamp, Job, JobState
+from megamax_sync.track.statuses import ask
+
+
+def job(number: int, folder: int | None = None) -> Job:
+    """A job in conversion, whose hashid is ``h`` and its number."""
+    values: dict[str, object] = dict.fromkeys(Job.__dataclass_fields__)
+    values |= {
+        "id": number,
+        "path": b"/drop/%d.mp4" % number,
+        "state": JobState.PROCESSING,
+        "stamp": FileStamp(1, 1, 1, 1, 1),
+        "folder": folder,
+        "hashid": f"h{number}",
+    }
+    return Job(**values)  # type: ignore[arg-type]  # the other fields do not matter here
+
+
+class Service:
+    """Answers from a table of hashid to status and folder; counts the calls."""
+
+    def __init__(self, files: dict[str, tuple[str, int | None]], *, into_folders: bool) -> None:
+        self.files = files
+        self.into_folders = into_folders
+        self.lists: list[tuple[int | None, str]] = []
+        self.singles: list[str] = []
+        self.failing: dict[str, Exception] = {}
+        self.list_error: Exception | None = None
+
+    def list_files(self, folder: int | None, status: str) -> list[RemoteFile]:
+        """The list call."""
+        self.lists.append((folder, status))
+        if self.list_error is not None:
+            raise self.list_error
+        return [
+            RemoteFile(hashid=hashid, status=word)
+            for hashid, (word, place) in self.files.items()
+            if word == status and (place == folder or (folder is None and self.into_folders))
+        ]
+
+    def get_file(self, hashid: str) -> RemoteFile:
+        """The call for one file."""
+        self.singles.append(hashid)
+        if hashid in self.failing:
+            raise self.failing[hashid]
+        return RemoteFile(hashid=hashid, status=self.files[hashid][0])
+
+
+def statuses(jobs: list[Job], service: Service) -> dict[int, object]:
+    """Ask, and reduce what was said to statuses, None, or errors."""
+    said = ask(jobs, service.list_files, service.get_file)
+    return {one.id: what.status if isinstance(what, RemoteFile) else what for one, what in said}
+
+
+def test_a_few_files_are_asked_about_one_by_one() -> None:
+    """Four files cost four calls, no list."""
+    service = Service({f"h{n}": ("converting", None) for n in range(4)}, into_folders=True)
+    assert set(statuses([job(n) for n in range(4)], service).values()) == {"converting"}
+    assert not service.lists
+
+
+def test_many_files_cost_one_list_for_each_status() -> None:
+    """A hundred files in conversion cost four calls, and those that left it one each."""
+    files: dict[str, tuple[str, int | None]] = {f"h{n}": ("onqueue", 7) for n in range(100)}
+    files["h3"] = ("converted", 7)
+    service = Service(files, into_folders=True)
+    said = statuses([job(n, 7) for n in range(100)], service)
+    assert said[3] == "converted"
+    assert said[4] == "onqueue"
+    assert len(service.lists) == 4
+    assert service.singles == ["h3"]
+
+
+def test_a_service_whose_list_leaves_folders_out_is_asked_for_the_folder() -> None:
+    """Where a list without a folder shows only the top, the folders' lists are asked for too."""
+    files: dict[str, tuple[str, int | None]] = {f"h{n}": ("onqueue", 7) for n in range(10)}
+    files |= {f"h{n}": ("onqueue", 8) for n in range(10, 12)}
+    service = Service(files, into_folders=False)
+    jobs = [job(n, 7) for n in range(10)] + [job(n, 8) for n in range(10, 12)]
+    assert set(statuses(jobs, service).values()) == {"onqueue"}
+    assert {folder for folder, _ in service.lists} == {None, 7}
+    assert sorted(service.singles) == ["h10", "h11"]
+
+
+def test_a_file_that_the_service_denies_is_none_and_others_are_not_affected() -> None:
+    """An unknown hashid, and an error for one file, say nothing about the next."""
+    service = Service({f"h{n}": ("onqueue", None) for n in range(3)}, into_folders=True)
+    fault = ServiceFault("HTTP 500", answered=True)
+    service.failing = {"h0": RemoteFileMissing("404", answered=True), "h1": fault}
+    assert statuses([job(n) for n in range(3)], service) == {0: None, 1: fault, 2: "onqueue"}
+
+
+def test_no_answer_at_all_is_raised() -> None:
+    """A service that does not answer is in trouble as a whole."""
+    service = Service({}, into_folders=True)
+    service.failing = {"h0": ServiceUnreachable("no answer")}
+    with pytest.raises(ServiceUnreachable):
+        statuses([job(0)], service)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(ServiceFault("HTTP 500", answered=True), False), (ServiceUnreachable("none"), True)],
+)
+def test_a_list_that_is_refused_is_done_without(error: Exception, raised: bool) -> None:
+    """A list call that answers with an error costs calls; one that does not answer is raised."""
+    service = Service({f"h{n}": ("onqueue", None) for n in range(9)}, into_folders=True)
+    service.list_error = error
+    jobs = [job(n) for n in range(9)]
+    call: Callable[[], object] = lambda: statuses(jobs, service)  # noqa: E731 - used in two ways
+    if raised:
+        with pytest.raises(ServiceUnreachable):
+            call()
+    else:
+        call()
+        assert len(service.singles) == 9

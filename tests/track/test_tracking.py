@@ -1,0 +1,357 @@
+"""From a hashid to the links in the sidecar, and keeping them fresh."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from upload.pipeline import Rig, rig, wait_for
+
+from megamax_sync.job import JobState
+from megamax_sync.sandbox import Fault
+from megamax_sync.track import tracker
+
+DONE, FAILED, PROCESSING = JobState.DONE, JobState.FAILED, JobState.PROCESSING
+
+
+def uploaded(made: Rig, name: str = "a.mp4", **settings: str) -> str:
+    """Start, send one file; return its hashid."""
+    made.put(name)
+    made.start(**settings)
+    wait_for(lambda: made.state(name) in {PROCESSING, DONE})
+    return made.the_job(name).hashid or ""
+
+
+def shown(made: Rig, status: str) -> bool:
+    """Tell whether both the queue and the sidecar of ``a.mp4`` say this status."""
+    document = made.sidecar("a.mp4") or {}
+    return made.the_job("a.mp4").remote_status == document.get("status") == status
+
+
+def test_the_sidecar_follows_every_status(tmp_path: Path) -> None:
+    """It is there from the first status on, valid each time, and complete at the end."""
+    with rig(tmp_path, step=0.3) as made:
+        hashid = uploaded(made)
+        seen = []
+        while made.state("a.mp4") is not DONE:
+            document = made.sidecar("a.mp4")
+            if document is not None and document["status"] not in seen:
+                assert document["hashid"] == hashid
+                seen.append(document["status"])
+        assert seen[0] == "onqueue"
+        document = made.sidecar("a.mp4")
+        assert document is not None
+        assert document["status"] == "converted"
+        assert document["mirrors"]
+        assert document["direct"]
+        changes = made.said("remote.status_changed")
+        assert [one["old"] for one in changes][1:] == [one["new"] for one in changes][:-1]
+        assert changes[-1]["new"] == "converted"
+        assert {one["new"] for one in changes} <= {*seen, "converted"}
+
+
+def test_an_unknown_status_is_kept_and_one_may_go_backwards(tmp_path: Path) -> None:
+    """What is not in the document is shown as it is, and nothing is concluded from the order."""
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made)
+        for status in ("converting", "reticulating", "onqueue"):
+            made.sandbox.set_status(hashid, status)
+            wait_for(functools.partial(shown, made, status))
+        assert made.state("a.mp4") is PROCESSING
+        made.sandbox.set_status(hashid, "converted")
+        made.wait_done("a.mp4")
+
+
+def test_a_failed_conversion_is_final_and_retry_uploads_anew(tmp_path: Path) -> None:
+    """It says why, its sidecar too; retry gets another hashid, and the dead one is an orphan."""
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made)
+        made.sandbox.set_status(hashid, "failed")
+        job = made.wait_state("a.mp4", FAILED)
+        assert hashid in (job.error or "")
+        wait_for(lambda: (made.sidecar("a.mp4") or {})["status"] == "failed")
+        requests = made.calls()
+        assert not made.daemon.stopping.wait(0.4)
+        assert made.calls() == requests
+        assert made.daemon.store.orders.retry(job)
+        made.wait_state("a.mp4", PROCESSING)
+        fresh = made.the_job("a.mp4").hashid or ""
+        assert fresh != hashid
+        assert [one.hashid for one in made.daemon.store.journal.orphans()] == [hashid]
+        made.sandbox.set_status(fresh, "converted")
+        made.wait_done("a.mp4")
+        wait_for(lambda: (made.sidecar("a.mp4") or {})["hashid"] == fresh)
+
+
+def test_a_failed_upload_is_never_adopted_by_its_retry(tmp_path: Path) -> None:
+    """A retry whose answer is lost takes its own copy, not the dead one."""
+    with rig(tmp_path, step=60) as made:
+        dead = uploaded(made)
+        made.sandbox.set_status(dead, "failed")
+        job = made.wait_state("a.mp4", FAILED)
+        made.sandbox.set_status(dead, "onqueue")
+        made.faults.add("upload", Fault.lost_answer(), 1)
+        made.daemon.store.orders.retry(job)
+        made.wait_state("a.mp4", PROCESSING)
+        assert made.the_job("a.mp4").hashid != dead
+        assert len(made.sandbox.files()) == 2
+
+
+def test_a_hashid_that_vanishes_fails_after_repeated_denials(tmp_path: Path) -> None:
+    """One denial is nothing; several in a row fail the job, and retry uploads anew."""
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made)
+        made.sandbox.delete(hashid)
+        before = made.calls("file")
+        job = made.wait_state("a.mp4", FAILED)
+        assert made.calls("file") - before >= 4
+        assert hashid in (job.error or "")
+        made.daemon.store.orders.retry(job)
+        made.wait_state("a.mp4", PROCESSING)
+        assert made.the_job("a.mp4").hashid == made.sandbox.files()[0].hashid
+
+
+def test_denials_that_stop_are_forgotten(tmp_path: Path) -> None:
+    """A service that forgets a file for a moment costs nothing."""
+    with rig(tmp_path) as made:
+        made.faults.add("file", Fault.status(404), (1, 2, 3))
+        uploaded(made)
+        made.wait_done("a.mp4")
+
+
+def test_mirrors_may_come_late(tmp_path: Path) -> None:
+    """The job is done with the first mirrors, not before."""
+    with rig(tmp_path, mirror_delay=1.0) as made:
+        uploaded(made)
+        wait_for(lambda: (made.sidecar("a.mp4") or {}).get("status") == "converted")
+        assert made.state("a.mp4") is PROCESSING
+        made.wait_done("a.mp4")
+        document = made.sidecar("a.mp4")
+        assert document is not None
+        assert document["mirrors"]
+
+
+def test_a_file_without_mirrors_is_done_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time for mirrors it is done without, and later ones are added all the same."""
+    monkeypatch.setattr(tracker, "MIRRORS_DUE", 0.4)
+    monkeypatch.setattr("megamax_sync.track.cadence._FIRST_MIRRORS", 0.2)
+    with rig(tmp_path, mirror_delay=2.0) as made:
+        uploaded(made)
+        made.wait_done("a.mp4")
+        document = made.sidecar("a.mp4")
+        assert document is not None
+        assert document["mirrors"] == []
+        wait_for(lambda: (made.sidecar("a.mp4") or {})["mirrors"])
+        assert made.state("a.mp4") is DONE
+
+
+def test_without_premium_there_are_no_direct_links_and_nothing_fails(tmp_path: Path) -> None:
+    """The refusal's words stand in the sidecar, the list is empty, the job is done."""
+    with rig(tmp_path, premium=False) as made:
+        uploaded(made)
+        made.wait_done("a.mp4")
+        document = made.sidecar("a.mp4")
+        assert document is not None
+        assert document["direct"] == []
+        assert "premium" in document["direct_error"]
+        assert made.daemon.problem() is None
+
+
+def test_direct_links_that_fail_for_ever_hold_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 5xx of the direct call is waited out for a while; then the job is done without."""
+    monkeypatch.setattr(tracker, "MIRRORS_DUE", 0.6)
+    with rig(tmp_path) as made:
+        made.faults.add("direct", Fault.status(500, "broken"), None)
+        uploaded(made)
+        wait_for(lambda: made.the_job("a.mp4").direct_error)
+        assert made.daemon.problem() is None
+        made.wait_done("a.mp4")
+        document = made.sidecar("a.mp4")
+        assert document is not None
+        assert document["direct"] == []
+        assert "500" in document["direct_error"]
+        assert document["mirrors"]
+
+
+def test_links_are_renewed_before_they_expire(tmp_path: Path) -> None:
+    """The sidecar's direct links work at any time, and the renewal is said."""
+    with rig(tmp_path, link_ttl=4) as made:
+        uploaded(made)
+        made.wait_done("a.mp4")
+        first = (made.sidecar("a.mp4") or {})["direct"][0]
+        wait_for(lambda: (made.sidecar("a.mp4") or {})["direct"][0] != first, 6)
+        expires = datetime.fromisoformat(first["expires_at"]).timestamp()
+        assert time.time() < expires + 1
+        assert made.said("links.refreshed")
+        assert made.state("a.mp4") is DONE
+
+
+def test_links_are_left_alone_if_so_configured(tmp_path: Path) -> None:
+    """Without renewal nothing is asked for before the next look for mirrors."""
+    with rig(tmp_path, link_ttl=2) as made:
+        uploaded(made, REFRESH_LINKS="false")
+        made.wait_done("a.mp4")
+        asked = made.calls("direct")
+        assert not made.daemon.stopping.wait(2.2)
+        assert made.calls("direct") == asked
+
+
+def test_a_done_file_keeps_its_links_while_the_service_is_in_trouble(tmp_path: Path) -> None:
+    """What is in the sidecar is not taken away by an error."""
+    with rig(tmp_path, link_ttl=3) as made:
+        uploaded(made)
+        made.wait_done("a.mp4")
+        before = (made.sidecar("a.mp4") or {})["direct"]
+        made.faults.add("direct", Fault.status(500), None)
+        made.faults.add("mirrors", Fault.status(404), None)
+        wait_for(lambda: (made.sidecar("a.mp4") or {})["direct_error"], 5)
+        document = made.sidecar("a.mp4") or {}
+        assert document["direct"] == before
+        assert document["mirrors"]
+        made.faults.clear()
+        wait_for(lambda: (made.sidecar("a.mp4") or {})["direct"] != before, 5)
+        assert (made.sidecar("a.mp4") or {})["direct_error"] is None
+
+
+def test_many_files_in_conversion_cost_few_calls(tmp_path: Path) -> None:
+    """More than four are asked about by list, not one by one."""
+    with rig(tmp_path, step=60) as made:
+        names = [f"{n}.mp4" for n in range(12)]
+        for name in names:
+            made.put(name)
+        made.start(WORKERS="4")
+        for name in names:
+            made.wait_state(name, PROCESSING)
+        before = made.call_counts()
+        wait_for(lambda: made.calls("files") >= before["files"] + 12)
+        counts = made.call_counts()
+        assert counts["file"] - before["file"] <= 12
+        for one in made.sandbox.files():
+            made.sandbox.set_status(one.hashid, "converted")
+        made.wait_done(*names)
+
+
+def test_one_file_that_always_fails_holds_up_no_other(tmp_path: Path) -> None:
+    """An error about one of several files is that file's matter."""
+    with rig(tmp_path, step=60) as made:
+        names = ["a.mp4", "b.mp4", "c.mp4"]
+        for name in names:
+            made.put(name)
+        made.start()
+        for name in names:
+            made.wait_state(name, PROCESSING)
+        made.faults.add("mirrors", Fault.status(500), 1)
+        made.faults.add("mirrors", Fault.status(500), 2)
+        made.faults.add("mirrors", Fault.status(500), 3)
+        for one in made.sandbox.files():
+            made.sandbox.set_status(one.hashid, "converted")
+        made.wait_done(*names)
+        assert not made.said("service.paused")
+
+
+def test_an_unreachable_api_is_said_and_recovered_from(tmp_path: Path) -> None:
+    """While nothing answers the gate is closed; tracking resumes by itself."""
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made)
+        made.faults.add("file", Fault.reset(), None)
+        wait_for(lambda: made.daemon.problem() is not None)
+        problem = made.daemon.problem()
+        assert problem is not None
+        assert problem.word == "unreachable"
+        before, began = made.calls("file"), time.monotonic()
+        wait_for(lambda: made.calls("file") >= before + 4)
+        assert (made.calls("file") - before) / (time.monotonic() - began) < 40
+        made.sandbox.set_status(hashid, "converted")
+        made.faults.clear()
+        made.wait_done("a.mp4")
+        assert made.daemon.problem() is None
+
+
+def test_a_folder_removed_during_processing_is_said_and_the_job_ends(tmp_path: Path) -> None:
+    """Nobody is left to read a sidecar there: that is said, and the job is done."""
+    with rig(tmp_path, step=0.3) as made:
+        made.put("season/a.mp4")
+        made.start()
+        made.wait_state("season/a.mp4", PROCESSING)
+        wait_for(lambda: made.said("sidecar.written"))
+        shutil.rmtree(made.drop / "season")
+        made.wait_done("season/a.mp4")
+        assert made.said("sidecar.failed")
+        assert not (made.drop / "season").exists()
+
+
+def test_a_sidecar_that_cannot_be_written_is_owed(tmp_path: Path) -> None:
+    """Said once, tried again; the job is done once its links are in the sidecar."""
+    with rig(tmp_path, step=0.2) as made:
+        made.put("a.mp4")
+        made.start(SIDECAR_DIR=str(tmp_path / "links"))
+        made.wait_state("a.mp4", PROCESSING)
+        wait_for(lambda: made.said("sidecar.written"))
+        shutil.rmtree(tmp_path / "links")
+        (tmp_path / "links").write_text("in the way")
+        wait_for(lambda: made.said("sidecar.failed"))
+        wait_for(lambda: made.the_job("a.mp4").mirrors not in {None, "[]"})
+        assert made.state("a.mp4") is PROCESSING
+        assert len(made.said("sidecar.failed")) == 1
+        (tmp_path / "links").unlink()
+        made.wait_done("a.mp4")
+        assert (tmp_path / "links" / "a.mp4.megamax.json").exists()
+
+
+def test_a_job_dropped_while_its_sidecar_is_owed_leaves_the_loop_at_rest(tmp_path: Path) -> None:
+    """What is owed to nobody is not tried again."""
+    with rig(tmp_path, step=60) as made:
+        made.put("a.mp4")
+        made.start(SIDECAR_DIR=str(tmp_path / "links"))
+        hashid = made.wait_state("a.mp4", PROCESSING).hashid or ""
+        wait_for(lambda: made.said("sidecar.written"))
+        shutil.rmtree(tmp_path / "links")
+        (tmp_path / "links").write_text("in the way")
+        made.sandbox.set_status(hashid, "converting")
+        wait_for(lambda: made.said("sidecar.failed"))
+        made.daemon.store.orders.forget(made.the_job("a.mp4"))
+        wait_for(lambda: not made.daemon.tracker._writer._failed, 3)
+
+
+def test_only_the_newest_upload_of_a_path_writes_its_sidecar(tmp_path: Path) -> None:
+    """An older version that is still in conversion does not overwrite the newer one's."""
+    with rig(tmp_path, step=60) as made:
+        old = uploaded(made)
+        made.put("a.mp4", size=3000)
+        wait_for(lambda: len(made.sandbox.files()) == 2)
+        wait_for(lambda: (made.sidecar("a.mp4") or {}).get("hashid") not in {None, old})
+        new = made.the_job("a.mp4").hashid
+        made.sandbox.set_status(old, "converted")
+        older = made.daemon.store.views.find(old)
+        assert older is not None
+        wait_for(lambda: (made.daemon.store.jobs.get(older.id) or older).state is DONE)
+        assert (made.sidecar("a.mp4") or {})["hashid"] == new
+        made.sandbox.set_status(new or "", "converted")
+        made.wait_done("a.mp4")
+        document = made.sidecar("a.mp4") or {}
+        assert (document["hashid"], document["size"]) == (new, 3000)
+
+
+def test_a_deleted_watch_folder_keeps_the_sidecar_owed(tmp_path: Path) -> None:
+    """A whole watched folder that is missing is a disk that went away: the links wait for it."""
+    with rig(tmp_path, step=0.3) as made:
+        made.put("a.mp4")
+        made.start()
+        made.wait_state("a.mp4", PROCESSING)
+        wait_for(lambda: made.said("sidecar.written"))
+        made.drop.rename(tmp_path / "away")
+        wait_for(lambda: made.said("sidecar.failed"))
+        wait_for(lambda: made.the_job("a.mp4").mirrors not in {None, "[]"})
+        assert made.state("a.mp4") is PROCESSING
+        os.rename(tmp_path / "away", made.drop)
+        made.wait_done("a.mp4")
+        assert (made.sidecar("a.mp4") or {})["mirrors"]
