@@ -1,4 +1,4 @@
-"""What a sidecar says. The models are its shape, and the published JSON Schema is made from them."""
+"""What a sidecar says: the models are its shape, and the JSON Schema is made from them."""
 
 from __future__ import annotations
 
