@@ -7,6 +7,7 @@ overflow, and an exception in a handler ends watchdog's dispatcher.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 
 from watchdog.events import (
@@ -76,6 +77,9 @@ class Observer:
     def start(self, roots: Sequence[bytes]) -> list[tuple[bytes, OSError]]:
         """Begin to watch; return the folders that could not be, with the reason."""
         failed = []
+        # Folders made quickly are reported to it twice, which it bears well, unless the warning is
+        # turned into an error: that would end its reader.
+        warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         self._observer.start()
         for root in roots:
             if not any(_covers(other, root) for other in roots):

@@ -92,7 +92,7 @@ class Settling:
     def _changed(self, stamp: FileStamp, monotonic: float, wall: float) -> None:
         old, quiet_at = self.stamp, self._quiet_at
         self.stamp, self._quiet_at, self._looks = stamp, None, 0
-        another = old is None or old.ino != stamp.ino
+        another = old is None or (old.dev, old.ino) != (stamp.dev, stamp.ino)
         if another or (quiet_at is not None and monotonic - quiet_at > _LONGEST_QUIET):
             self._quiet = self._settle
         elif quiet_at is not None and not _only_status(old, stamp):

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from megamax_sync.clock import Clock
+from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import Store
 from megamax_sync.watch.rules import Folders, Rules
@@ -47,6 +48,15 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 def stamp_of(path: Path) -> FileStamp:
     """Take the stamp of the file as it is."""
     return FileStamp.of(path.lstat())
+
+
+def digest(path: Path) -> str:
+    """Take the fingerprint of the file as it is."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return fingerprint_of(fd)
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

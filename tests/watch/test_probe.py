@@ -1,0 +1,201 @@
+"""What the kernel tells about one file."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megamax_sync.watch.probe import companion, find_writer, has_holes, look
+from megamax_sync.watch.settle import Signs, Writers
+from tests.watch.field import writer
+
+NOBODY = 65534
+
+
+def signs(path: Path) -> Signs:
+    return look(os.fsencode(path), os.fsencode(path.parent))
+
+
+def as_nobody(code: str, *args: Path) -> str:
+    """Run Python as a user who owns nothing, and return what it prints."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become somebody else")
+    # The import comes first: the other user may not be allowed to read the package.
+    setup = (
+        "import os, sys\n"
+        "from megamax_sync.watch.probe import look\n"
+        f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", setup + code, *args],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def open_to_all(tmp_path: Path) -> Path:
+    """A file of ours that everybody may read, in folders that everybody may enter."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"x")
+    path.chmod(0o644)
+    return path
+
+
+def test_a_file_that_nobody_writes(tmp_path: Path) -> None:
+    """The lease is granted, and nothing speaks against the file."""
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"x")
+    assert signs(path) == Signs(Writers.NONE)
+
+
+def test_a_writer_is_seen_and_named(tmp_path: Path) -> None:
+    """Another process has it open for writing: which one is part of the answer."""
+    path = tmp_path / "a.mkv"
+    with writer(path) as process:
+        seen = signs(path)
+        assert seen.writers is Writers.SOME
+        assert seen.writer.startswith(f"pid {process.pid}, ")
+    assert signs(path).writers is Writers.NONE
+
+
+def test_a_writer_through_another_name_is_seen(tmp_path: Path) -> None:
+    """Cross-seeding writes through a hard link."""
+    path, link = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    path.write_bytes(b"x")
+    link.hardlink_to(path)
+    with writer(link):
+        assert signs(path).writers is Writers.SOME
+
+
+def test_a_map_for_writing_is_seen(tmp_path: Path) -> None:
+    """Some torrent clients write through maps, which move no times."""
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"x" * 4096)
+    with path.open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 4096)
+    assert signs(path).writers is Writers.SOME
+    mapped.close()
+    assert signs(path).writers is Writers.NONE
+
+
+def test_a_reader_is_no_writer(tmp_path: Path) -> None:
+    """A player, or another upload, reads it: that is no reason to wait."""
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"x")
+    with path.open("rb"):
+        assert signs(path).writers is Writers.NONE
+        assert find_writer(path.stat()) == ""
+
+
+def test_the_next_writer_is_not_held_up(tmp_path: Path) -> None:
+    """The lease is given back at once: an open for writing that may not wait succeeds."""
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"x")
+    signs(path)
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def test_a_foreign_file_is_looked_up_in_proc(open_to_all: Path) -> None:
+    """Who does not own a file gets no lease; a writer of the same user is found all the same."""
+    open_to_all.chmod(0o666)
+    code = "print(look(os.fsencode(sys.argv[1]), None).writers.name)"
+    assert as_nobody(code, open_to_all) == "UNKNOWN"
+    assert as_nobody("held = open(sys.argv[1], 'ab')\n" + code, open_to_all) == "SOME"
+
+
+def test_a_file_that_may_not_be_read_does_not_wait_for_that(open_to_all: Path) -> None:
+    """Only its companions are asked about; the upload says that it cannot be read."""
+    open_to_all.chmod(0o600)
+    code = "print(look(os.fsencode(sys.argv[1]), None))"
+    assert as_nobody(code, open_to_all) == str(Signs(Writers.UNKNOWN))
+    (open_to_all.parent / "a.mkv.aria2").touch()
+    assert "companion='a.mkv.aria2'" in as_nobody(code, open_to_all)
+
+
+def test_what_is_gone_is_an_error(tmp_path: Path) -> None:
+    """Only the caller knows what a file means that is not there."""
+    with pytest.raises(FileNotFoundError):
+        signs(tmp_path / "a.mkv")
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A link that took the file's place is not opened."""
+    (tmp_path / "real.mkv").write_bytes(b"x")
+    (tmp_path / "a.mkv").symlink_to(tmp_path / "real.mkv")
+    with pytest.raises(OSError) as caught:
+        signs(tmp_path / "a.mkv")
+    assert caught.value.errno == errno.ELOOP
+
+
+def test_holes_are_seen_until_the_last_is_filled(tmp_path: Path) -> None:
+    """A preallocated file that is filled in random order has holes to the end."""
+    path, block = tmp_path / "a.mkv", 65536
+    order = list(range(16))
+    random.Random(7).shuffle(order)
+    with path.open("wb") as file:
+        file.truncate(16 * block)
+    for place in order:
+        assert signs(path).holes
+        with path.open("r+b") as file:
+            file.seek(place * block)
+            file.write(os.urandom(block))
+    assert not signs(path).holes
+
+
+def test_where_holes_cannot_be_asked_for_there_are_none() -> None:
+    """A descriptor that cannot seek says nothing about holes."""
+    reading, writing = os.pipe()
+    try:
+        assert not has_holes(reading, 10)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("name", ["a.mkv.aria2", "a.mkv.part", "a.mkv.!qB", "a.mkv.ytdl"])
+def test_a_companion_is_named(tmp_path: Path, name: str) -> None:
+    """What lies beside a file can say that it is still being fetched."""
+    (tmp_path / name).touch()
+    assert companion(os.fsencode(tmp_path / "a.mkv"), os.fsencode(tmp_path)) == name
+
+
+def test_the_control_file_of_a_whole_folder_counts(tmp_path: Path) -> None:
+    """aria2 keeps one beside the torrent's folder; one beside the watched folder is no matter."""
+    root = tmp_path / "drop"
+    deep = root / "torrent" / "disc"
+    deep.mkdir(parents=True)
+    where = os.fsencode(deep / "a.mkv"), os.fsencode(root)
+    (tmp_path / "drop.aria2").touch()
+    assert companion(*where) is None
+    (root / "torrent.aria2").touch()
+    assert companion(*where) == "torrent.aria2"
+    assert companion(where[0], None) is None
+
+
+def test_a_broken_lease_does_not_kill(tmp_path: Path) -> None:
+    """A writer that comes while the lease is held breaks it; SIGIO is ignored."""
+    path = tmp_path / "a.mkv"
+    path.write_bytes(b"x")
+    code = (
+        "import fcntl, os, sys, subprocess\n"
+        "from megamax_sync.watch.probe import ignore_lease_breaks\n"
+        "ignore_lease_breaks()\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)\n"
+        "try: os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)\n"
+        "except BlockingIOError: print('broken')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, b"broken\n")
