@@ -60,8 +60,6 @@ class _Handler(FileSystemEventHandler):
 
     def _shown(self, path: bytes) -> bytes:
         """Put the watched folder's own name back where it is reached through a link."""
-        if path == self._real:
-            return self._root
         return self._root.rstrip(b"/") + path[len(self._real.rstrip(b"/")) :]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.watch.field import Field
+from .field import Field
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from megamax_sync.job import Job, JobState
 from megamax_sync.watch.intake import Intake, Need
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
-from tests.watch.field import Field, digest, stamp_of
+
+from .field import Field, digest, stamp_of
 
 
 def intake(field: Field) -> Intake:

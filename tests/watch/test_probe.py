@@ -14,7 +14,8 @@ import pytest
 
 from megamax_sync.watch.probe import companion, find_writer, has_holes, look
 from megamax_sync.watch.settle import Signs, Writers
-from tests.watch.field import writer
+
+from .field import writer
 
 NOBODY = 65534
 

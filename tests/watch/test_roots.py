@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from megamax_sync.watch.roots import Roots
-from tests.watch.field import Field
+
+from .field import Field
 
 
 @pytest.fixture
@@ -94,6 +95,45 @@ def test_another_full_folder_in_its_place_is_watched_anew(tmp_path: Path) -> Non
     drop.mkdir()
     (drop / "a.mkv").touch()
     assert roots.check() == [os.fsencode(drop)]
+
+
+def test_another_folder_that_cannot_be_read_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can be found in it, so nothing of it is a proof."""
+
+    def refusing(_: bytes) -> object:
+        raise PermissionError(13, "Permission denied")
+
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    roots = Roots([os.fsencode(drop)])
+    roots.check()
+    drop.rename(tmp_path / "away")
+    drop.mkdir()
+    (drop / "a.mkv").touch()
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert roots.check() == []
+    assert roots.lost(os.fsencode(drop))
+
+
+def test_a_folder_that_cannot_be_watched_anew_is_walked_all_the_same(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may have no watch left; what lies there is found."""
+
+    def refusing(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    watcher = field.watch(observe=True)
+    field.run(watcher)
+    field.drop.rename(field.base / "away")
+    field.drop.mkdir()
+    field.file("a.mkv")
+    assert watcher._observer is not None
+    monkeypatch.setattr(watcher._observer, "renew", refusing)
+    field.run(watcher, ahead=11)
+    assert field.queued() == {"drop/a.mkv"}
 
 
 def test_a_folder_of_an_older_configuration_is_looked_at(tmp_path: Path) -> None:

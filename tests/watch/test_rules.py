@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from megamax_sync.config import load
+from megamax_sync.daemon import rules as settings_rules
 from megamax_sync.watch.rules import Folders, Rules, unwanted_always
 
 ROOT = b"/w"
@@ -15,7 +20,7 @@ def rules(*exclude: str, **more: tuple[bytes, ...]) -> Rules:
 
 def rule(path: bytes, *exclude: str) -> str | None:
     unwanted = rules(*exclude).unwanted(path, ROOT)
-    return unwanted and unwanted.rule
+    return unwanted.rule if unwanted else None
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,28 @@ def test_private_folders_are_not_entered() -> None:
         assert unwanted.rule == "private"
     assert own.unwanted(b"/w/state2/a.mkv", ROOT) is None
     assert own.unwanted_way(ROOT, ROOT) is None
+
+
+def test_the_programs_own_folders_are_private(tmp_path: Path) -> None:
+    """Named as a walk comes to them, also through links; a watched folder itself never is."""
+    real = tmp_path / "real"
+    real.mkdir()
+    link, inner = tmp_path / "link", real / "sidecars"
+    link.symlink_to(real)
+    inner.mkdir()
+    settings = load(
+        environ={
+            "MEGAMAX_WATCH": f"{link}:{real}:{inner}",
+            "MEGAMAX_STATE_DIR": str(real / "state"),
+            "MEGAMAX_SIDECAR_DIR": str(inner),
+        }
+    )
+    names = [link / "state", link / "sidecars", real / "state", real / "sidecars"]
+    assert set(settings_rules(settings).private) == {os.fsencode(name) for name in names}
+    assert settings_rules(settings, watched=False).private == ()
+    assert settings_rules(settings).unwanted(os.fsencode(inner / "a.mkv"), os.fsencode(inner)) is (
+        None
+    )
 
 
 def test_the_innermost_folder_decides() -> None:

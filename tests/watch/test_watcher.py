@@ -13,7 +13,8 @@ from megamax_sync.job import JobState
 from megamax_sync.watch import walker as walker_module
 from megamax_sync.watch import watcher as watcher_module
 from megamax_sync.watch.rules import Rules
-from tests.watch.field import EXTENSIONS, Field, digest, stamp_of, write_through, writer
+
+from .field import EXTENSIONS, Field, digest, stamp_of, write_through, writer
 
 
 def break_queue(field: Field) -> Callable[[], None]:
@@ -316,6 +317,32 @@ def test_a_file_handed_in_may_be_small(field: Field) -> None:
     assert field.run(field.watch(rules=Rules((), EXTENSIONS))) is None
 
 
+def test_a_file_handed_in_may_vanish(field: Field) -> None:
+    """Without a watched folder nobody can say that its disk is missing."""
+    path = field.file("a.bin")
+    field.store.jobs.add(
+        os.fsencode(path), stamp_of(path), root=None, folder=None, ready=False, reason="test"
+    )
+    path.unlink()
+    field.run(field.watch())
+    assert field.known(path).state is JobState.SKIPPED
+
+
+def test_a_file_that_vanishes_after_its_upload_changes_nothing(field: Field) -> None:
+    """It was replaced and then deleted: what was uploaded stays."""
+    path = field.file("a.mkv")
+    watcher = field.watch()
+    field.run(watcher)
+    field.upload(path)
+    path.write_bytes(b"another film")
+    watcher.mark(os.fsencode(field.drop), False)
+    field.run(watcher)
+    path.unlink()
+    field.run(watcher, ahead=20)
+    assert watcher.waiting() == []
+    assert field.known(path).state is JobState.PROCESSING
+
+
 def test_a_queue_that_cannot_be_written_loses_no_file(field: Field) -> None:
     """A full disk is an error now; afterwards the file is queued without any news of it."""
     field.file("a.mkv")
@@ -376,8 +403,8 @@ def test_only_wanted_folders_are_walked_on_news(field: Field) -> None:
     root = os.fsencode(field.drop)
     rules = Rules((root,), EXTENSIONS, ("raw/",), private=(root + b"/state",))
     watcher = field.watch(rules=rules)
-    for name in (b".hidden", b"raw", b"state", b"gone", b"../elsewhere", b"ok"):
-        watcher.mark(root + b"/" + name, True)
+    for folder in (b".hidden", b"raw", b"state", b"gone", b"../elsewhere", b"ok"):
+        watcher.mark(root + b"/" + folder, True)
     watcher.mark(b"/elsewhere", True)
     field.run(watcher)
     assert field.queued() == {"drop/ok/a.mkv"}
