@@ -23,11 +23,11 @@ def answer(question: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[str]:
+def path(tmp_path: Path) -> str:
     """A socket whose path is longer than such addresses may be."""
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
-    yield str(folder / "control.sock")
+    return str(folder / "control.sock")
 
 
 @pytest.fixture
@@ -127,8 +127,14 @@ def test_a_silent_server_is_waited_for_no_longer_than_told(tmp_path: Path) -> No
 def test_a_failing_accept_is_waited_out(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of descriptors, it asks again a little later and does not spin."""
     server = ControlServer(path, answer)
-    real, waits = server._closing.wait, []
-    monkeypatch.setattr(server._closing, "wait", lambda s: waits.append(s) or real(s))
+    real = server._closing.wait
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return real(seconds)
+
+    monkeypatch.setattr(server._closing, "wait", wait)
     server._listener.close()
     threading.Timer(0.25, server._closing.set).start()
     server.run()

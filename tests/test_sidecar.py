@@ -8,7 +8,7 @@ import os
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,7 +55,7 @@ JOB = Job(
 )
 
 
-def job(path: bytes | str = b"/v/a.mp4", root: bytes | str | None = b"/v") -> Job:
+def job(path: bytes | str | Path = b"/v/a.mp4", root: bytes | str | None = b"/v") -> Job:
     """A job of this file."""
     return dataclasses.replace(
         JOB, path=os.fsencode(path), root=None if root is None else os.fsencode(root)
@@ -331,13 +331,13 @@ def test_a_written_sidecar_has_the_mode_of_the_umask(tmp_path: Path) -> None:
     victim.write_text("whole")
     before = os.umask(0o027)
     try:
-        for leave in (
+        leave: list[Callable[[], None]] = [
             lambda: os.mkfifo(temporary),
             lambda: os.symlink(victim, temporary),
             lambda: os.close(os.open(temporary, os.O_CREAT, 0o600)),
-            lambda: None,
-        ):
-            leave()
+        ]
+        for behind in leave:
+            behind()
             assert put.write(one, render(one)) == path
             assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
             assert sorted(os.listdir(tmp_path)) == ["a.mp4.megamax.json", "victim"]

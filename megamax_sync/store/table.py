@@ -36,9 +36,8 @@ class JobTable:
     def move(self, job: int, old: JobState, new: JobState, reason: str, **changes: Any) -> bool:
         check_transition(old, new)
         now = self.clock.now()
-        changes |= {"state": new.value, "updated_at": now}
-        if new is not JobState.UPLOADING:
-            changes |= {"owner": None, "lease_until": None}
+        # Only a claim makes an owner, and that is a statement of its own.
+        changes |= {"state": new.value, "updated_at": now, "owner": None, "lease_until": None}
         columns = ", ".join(f"{name} = ?" for name in changes)
         sql = f"UPDATE job SET {columns} WHERE id = ? AND state = ? RETURNING id"  # noqa: S608 - names of our own columns
         with self.database.transaction():

@@ -27,6 +27,21 @@ def queue(store: Store, name: bytes = b"/v/a.mp4") -> int:
     return store.jobs.add(name, stamp, root=None, folder=None, ready=True, reason="found")
 
 
+def queue_many(store: Store) -> None:
+    """Queue more in one transaction than a small disk can hold."""
+    with store.transaction():
+        for number in range(5000):
+            queue(store, b"/v/%d.mp4" % number)
+
+
+def break_off(store: Store, error: BaseException) -> None:
+    """Queue a file in a nested transaction, and fail in the outer one."""
+    with store.transaction():
+        with store.transaction():
+            queue(store)
+        raise error
+
+
 def pragma(path: Database, name: str) -> object:
     """Read one of SQLite's settings."""
     row = path.read_one(f"PRAGMA {name}")
@@ -98,7 +113,9 @@ def test_many_processes_make_it_at_once(path: str) -> None:
     """Whoever comes first makes the tables, and nobody fails for being second."""
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", OPEN_AT_ONCE, path], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-c", OPEN_AT_ONCE, path],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for _ in range(6)
     ]
@@ -112,7 +129,7 @@ def test_many_processes_make_it_at_once(path: str) -> None:
 def test_a_second_migrator_finds_the_work_done(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that saw an empty file, and then waited for another's migration, goes on with it."""
     real = Database.transaction
-    others = []
+    others: list[str] = []
 
     def late(self: Database) -> object:
         if not others:
@@ -195,9 +212,8 @@ def test_a_full_disk_is_rolled_back_and_recovered_from(small_disk: Path) -> None
     with Store(str(small_disk / "queue.db"), Clock()) as store:
         first = queue(store)
         filler = fill(small_disk)
-        with pytest.raises(StoreFull), store.transaction():
-            for number in range(5000):
-                queue(store, b"/v/%d.mp4" % number)
+        with pytest.raises(StoreFull):
+            queue_many(store)
         assert [job.id for job in store.views.jobs()] == [first]
         filler.unlink()
         assert queue(store, b"/v/b.mp4") > first
@@ -227,10 +243,8 @@ def test_no_space_for_the_file_itself_is_a_full_disk(
 
 def test_nested_transactions_are_one(store: Store) -> None:
     """An inner one that ends well is undone with the outer one."""
-    with pytest.raises(KeyError), store.transaction():
-        with store.transaction():
-            queue(store)
-        raise KeyError("outer")
+    with pytest.raises(KeyError):
+        break_off(store, KeyError("outer"))
     assert store.views.jobs() == []
     with store.transaction(), store.transaction():
         queue(store)
@@ -240,9 +254,8 @@ def test_nested_transactions_are_one(store: Store) -> None:
 def test_foreign_errors_come_through_and_roll_back(store: Store) -> None:
     """What is not the queue's is not translated, not even an OSError, and nothing stays."""
     error = OSError(5, "somebody else's")
-    with pytest.raises(OSError, match="somebody else") as caught, store.transaction():
-        queue(store)
-        raise error
+    with pytest.raises(OSError, match="somebody else") as caught:
+        break_off(store, error)
     assert caught.value is error
     assert store.views.jobs() == []
 
@@ -341,9 +354,8 @@ def test_looking_in_vain_wakes_nobody(store: Store) -> None:
     seen = store.database.version
     assert store.jobs.claim("me") is None
     store.views.jobs()
-    with pytest.raises(KeyError), store.transaction():
-        queue(store)
-        raise KeyError
+    with pytest.raises(KeyError):
+        break_off(store, KeyError())
     assert store.database.wait(seen, 0.0) == seen
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from megamax_sync.job import FileStamp, JobState, match_key
 from megamax_sync.store import Store
@@ -185,7 +191,7 @@ def key(one: Expected) -> str:
     return match_key(one.name.rpartition(b"/")[2])
 
 
-class TestQueue(QueueMachine.TestCase):  # type: ignore[misc] # Hypothesis makes it at run time
-    """The machine as a test case."""
-
-    settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+def test_the_queue_says_what_the_model_says() -> None:
+    """Enqueue, settle, claim, release, arrive, fail, retry, forget and die, in any order."""
+    limits = settings(max_examples=40, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(QueueMachine, settings=limits)

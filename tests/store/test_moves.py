@@ -205,7 +205,12 @@ def test_retry_of_a_file_failure_starts_over(store: Store, add: Add) -> None:
     assert store.jobs.fail(fetch(store, job), "unreadable")
     assert store.orders.retry(fetch(store, job))
     again = fetch(store, job)
-    assert (again.state, again.ready, again.attempts, again.suspect_at) == (S.QUEUED, False, 0, None)
+    assert (again.state, again.ready, again.attempts, again.suspect_at) == (
+        S.QUEUED,
+        False,
+        0,
+        None,
+    )
     assert (again.error, again.next_attempt_at) == (None, 0.0)
 
 
@@ -253,10 +258,11 @@ def test_forgetting_remembers_the_file_as_it_was_last(store: Store, add: Add) ->
     assert store.orders.forget(job)
     assert store.jobs.get(job.id) is None
     assert store.views.history(job) == []
-    assert store.orders.forgotten([job.path, b"/v/other"]) == {
-        job.path: FileStamp(99, 1, 2, 3, 4)
-    }
+    assert store.orders.forgotten([job.path, b"/v/other"]) == {job.path: FileStamp(99, 1, 2, 3, 4)}
     assert not store.orders.forget(job)
+    store.orders.recall(job.path)
+    assert store.orders.forgotten([job.path]) == {}
+    assert store.orders.forget(add())
     again = add()
     assert again.id > job.id
     assert store.orders.forgotten([job.path]) == {}

@@ -84,7 +84,9 @@ def test_what_is_due_is_looked_at_longest_due_first(
 ) -> None:
     """Within the states and places asked for, and as far ahead as asked for."""
     assert store.tracking.next_check(states=[S.PROCESSING], under=None) is None
-    jobs = [bring(store, add(name, size=n), S.PROCESSING) for n, name in enumerate((b"/v/a", b"/w/b"))]
+    jobs = [
+        bring(store, add(name, size=n), S.PROCESSING) for n, name in enumerate((b"/v/a", b"/w/b"))
+    ]
     store.tracking.track(jobs[0], check_at=clock.time + 10)
     store.tracking.track(jobs[1], check_at=clock.time + 5)
     due = [one.id for one in store.tracking.to_check(10, states=[S.PROCESSING], under=None)]
