@@ -113,7 +113,7 @@ def test_behind_a_closed_gate_no_loop_spins(tmp_path: Path) -> None:
         wait_for(lambda: made.daemon.problem() is not None)
         steps = count_steps(made.daemon)
         assert not made.daemon.stopping.wait(1.0)
-        assert steps() <= 10
+        assert steps() <= 50
         assert not any(pulse.stuck for pulse in made.daemon.pulses())
 
 

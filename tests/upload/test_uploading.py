@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from megamax_sync.errors import StoreFull
 from megamax_sync.job import JobState
 from megamax_sync.sandbox import Fault
 from upload.pipeline import Rig, rig, sha, wait_for
@@ -26,7 +27,8 @@ FAULTS = {
     "lost": Fault.lost_answer(),
     "redirect": Fault.redirect("http://127.0.0.1:9/"),
 }
-CALLS = ("generate", "upload", "file", "mirrors", "direct")
+#: The calls on the way to a hashid, and those after it.
+CALLS = {"sending": ("generate", "upload"), "tracking": ("file", "mirrors", "direct")}
 
 
 def assert_once(made: Rig, contents: dict[str, bytes]) -> None:
@@ -80,13 +82,14 @@ def test_a_file_that_comes_later_is_sent_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("calls", CALLS)
 def test_a_fault_costs_no_file_and_makes_no_second_copy(
-    tmp_path: Path, call: str, fault: str
+    tmp_path: Path, calls: str, fault: str
 ) -> None:
-    """Whatever a call answers at the first, second and fourth time: each file is there once."""
+    """Whatever calls answer at the first, second and fourth time: each file is there once."""
     with rig(tmp_path, step=0.0) as made:
-        made.faults.add(call, FAULTS[fault], (1, 2, 4))
+        for call in CALLS[calls]:
+            made.faults.add(call, FAULTS[fault], (1, 2, 4))
         contents = {name: made.put(name) for name in ("a.mp4", "b.mp4")}
         made.start()
         made.wait_done(*contents)
@@ -252,6 +255,58 @@ def test_a_file_replaced_before_its_look_up_is_sent_anew(tmp_path: Path) -> None
         assert len(made.daemon.store.journal.orphans()) == 1
 
 
+def test_a_file_touched_before_its_look_up_is_adopted(tmp_path: Path) -> None:
+    """New times on the same content do not make a lost upload another file's."""
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.lost_answer(), 1)
+        made.faults.add("files", Fault.delay(0.5), 1)
+        data = made.put("a.mp4")
+        made.start(SETTLE_SECONDS="2")
+        wait_for(lambda: made.calls("files") == 1, 15)
+        os.utime(made.drop / "a.mp4")
+        made.wait_done("a.mp4")
+        assert_once(made, {"a.mp4": data})
+        assert made.calls("upload") == 1
+
+
+def test_a_job_forgotten_while_it_is_looked_for_leaves_an_orphan(tmp_path: Path) -> None:
+    """What the list shows of a dropped job is noted as left behind."""
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.lost_answer(), 1)
+        made.faults.add("files", Fault.delay(0.5), 1)
+        data = made.put("a.mp4")
+        made.start()
+        wait_for(lambda: made.calls("files") == 1)
+        assert made.daemon.store.orders.forget(made.the_job("a.mp4"))
+        wait_for(lambda: any(one.hashid for one in made.daemon.store.journal.orphans()))
+        (orphan,) = made.daemon.store.journal.orphans()
+        assert orphan.hashid == made.remote(data)[0].hashid
+        assert not made.said("upload.reconciled")
+        assert made.job("a.mp4") is None
+
+
+def test_a_long_upload_goes_on_while_its_lease_cannot_be_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is renewed on the way; a queue that cannot be written ends no upload."""
+    monkeypatch.setattr("megamax_sync.upload.worker._RENEW_SECONDS", 0.0)
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.delay(1.5), 1)
+        data = made.put("a.mp4", size=32 << 20)
+        made.start()
+        renewed: list[bool] = []
+
+        def full(*_: object) -> bool:
+            renewed.append(True)
+            raise StoreFull("no space left")
+
+        monkeypatch.setattr(made.daemon.store.jobs, "renew", full)
+        made.wait_done("a.mp4")
+        assert renewed
+        assert_once(made, {"a.mp4": data})
+        assert made.calls("upload") == 1
+
+
 def test_a_file_gone_before_it_is_sent_is_skipped(tmp_path: Path) -> None:
     """A queued file that vanished ends skipped, and costs nothing."""
     with rig(tmp_path) as made:
@@ -282,23 +337,33 @@ def test_a_definite_refusal_is_final(tmp_path: Path, status: int, early: bool) -
         assert made.calls("upload") == 2
 
 
-def test_an_error_for_one_file_only_is_that_files_fault(tmp_path: Path) -> None:
-    """A 5xx to one body while others succeed uses its attempts up; the others are done."""
+@pytest.mark.parametrize("early", [False, True])
+def test_an_error_for_one_file_only_is_that_files_fault(tmp_path: Path, early: bool) -> None:
+    """A 5xx to a body counts as the file's once another upload has succeeded since its last."""
+    bad = Fault.status(500, "bad", {"connection": "close"} if early else None, early=early)
     with rig(tmp_path) as made:
-        # With one worker the bad file's turn comes before each of the others'.
-        made.faults.add("upload", Fault.status(500, "bad"), tuple(range(1, 40, 2)))
-        made.put("0.mp4")
-        made.start(WORKERS="1", MAX_ATTEMPTS="2")
-        others = {}
-        for n in range(1, 9):
-            if made.state("0.mp4") is FAILED:
-                break
-            others[f"{n}.mp4"] = made.put(f"{n}.mp4")
-            made.wait_done(f"{n}.mp4")
+        made.faults.add("upload", bad, None)
+        made.put("0.mp4", size=30 << 20 if early else 2000)
+        made.start(MAX_ATTEMPTS="1", RETRY_SECONDS="0.3")
+        wait_for(lambda: made.state("0.mp4") is QUEUED and made.the_job("0.mp4").suspect_at)
+        # The file was refused, and is held back while another one succeeds.
+        made.daemon.store.settings.paused = True
+        wait_for(lambda: not made.daemon.live()["uploads"])
+        wait_for(lambda: made.state("0.mp4") is QUEUED)
+        assert made.the_job("0.mp4").attempts == 0
+        held = "UPDATE job SET next_attempt_at = next_attempt_at + ? WHERE id = ?"
+        number = made.the_job("0.mp4").id
+        made.daemon.store.database.write(held, 1000, number)
+        made.faults.clear()
+        made.daemon.store.settings.paused = False
+        other = made.put("1.mp4")
+        made.wait_done("1.mp4")
+        made.faults.add("upload", bad, None)
+        made.daemon.store.database.write(held, -1000, number)
         job = made.wait_state("0.mp4", FAILED)
-        assert job.attempts == 2 or "attempts" in (job.error or "")
-        assert "HTTP 500" in (job.error or "")
-        assert_once(made, others)
+        assert job.attempts == 1 or "1 attempts" in (job.error or "")
+        assert "HTTP 500: bad" in (job.error or "")
+        assert_once(made, {"1.mp4": other})
 
 
 def test_an_outage_uses_no_attempts_and_few_requests(tmp_path: Path) -> None:
