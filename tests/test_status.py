@@ -154,4 +154,4 @@ def test_the_next_attempt_and_the_arrival_are_told(store: Store) -> None:
 
 def test_a_terminal_is_shown_no_controls() -> None:
     """One line, valid UTF-8, whatever the name holds."""
-    assert shown(b"/v/a\n\x1b[31m\xff") == "/v/a\\n\\x1b[31m\\xff"
+    assert shown(b"/v/a\n\x1b[31m\xff") == "/v/a\\n\\x1b[31m\\udcff"
