@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import Any
 
 from megamax_sync.clock import iso
@@ -90,7 +89,8 @@ def path_b64(path: bytes) -> str | None:
 
 def shown(path: bytes) -> str:
     """Render a path for a terminal: valid UTF-8, one line, no control characters."""
-    text = os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
+    # Not os.fsdecode: what a name looks like must not depend on the locale.
+    text = path.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

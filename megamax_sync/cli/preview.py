@@ -18,7 +18,7 @@ from megamax_sync.store import Store
 from megamax_sync.watch.intake import Need, need
 from megamax_sync.watch.probe import look
 from megamax_sync.watch.rules import Folders, Unwanted
-from megamax_sync.watch.scanner import Found, walks
+from megamax_sync.watch.scanner import Found, natural, walks
 from megamax_sync.watch.settle import Settling, Waits
 
 
@@ -30,17 +30,24 @@ def preview(root: Root) -> int:
     wanted = rules(settings)
     with reading(StateFolder(settings.state_dir)) as store:
         judge = _Judge(settings, store)
-        for walk in walks(wanted, on_unwanted=_say_unwanted):
+        unwanted: list[tuple[bytes, str]] = []
+
+        def leave_out(path: bytes, why: Unwanted) -> None:
+            unwanted.append((path, _skip(path, why.reason)))
+
+        for walk in walks(wanted, on_unwanted=leave_out):
             for found in walk:
-                for one in found:
-                    judge.say(one)
+                lines = [*unwanted, *((one.path, judge.line(one)) for one in found)]
+                unwanted.clear()
+                for _, line in sorted(lines, key=lambda pair: natural(pair[0])):
+                    output.say(line)
             for folder, why in walk.unreadable:
-                output.say(f"skip {shown(folder)}: cannot be read ({why})")
+                output.say(_skip(folder, f"cannot be read ({why})"))
     return output.DONE
 
 
-def _say_unwanted(path: bytes, unwanted: Unwanted) -> None:
-    output.say(f"skip {shown(path)}: {output.one_line(unwanted.reason)}")
+def _skip(path: bytes, reason: str) -> str:
+    return f"skip {shown(path)}: {output.one_line(reason)}"
 
 
 class _Judge:
@@ -52,19 +59,19 @@ class _Judge:
         self._store = store
         self._clock = Clock()
 
-    def say(self, one: Found) -> None:
-        path = shown(one.path)
+    def line(self, one: Found) -> str:
+        """Say what would be done with it."""
         folder = self._folders.of(one.path, one.root)
         reason, replaced = self._known(one)
         reason = reason or self._unfinished(one)
         if reason is not None:
-            output.say(f"skip {path}: {output.one_line(reason)}")
-            return
+            return _skip(one.path, reason)
         if replaced is not None:
             # The job keeps the folder that was decided when it was made.
             folder = replaced.folder
         size = output.human_size(one.stamp.size)
-        output.say(f"upload {path} ({size} → folder {'none' if folder is None else folder})")
+        target = "none" if folder is None else folder
+        return f"upload {shown(one.path)} ({size} → folder {target})"
 
     def _known(self, one: Found) -> tuple[str | None, Job | None]:
         """Say why the queue would have nothing done; or return the queued job to be done."""

