@@ -118,6 +118,8 @@ class Field:
                 watcher.join(5.0)
                 assert not watcher.is_alive()
         self.store.close()
+        # Loops go on after any error; here there must not have been one.
+        assert self.errors == []
 
     def watch(
         self,
