@@ -538,3 +538,16 @@ def test_a_file_that_cannot_be_read_fails_with_its_reason(tmp_path: Path) -> Non
 def test_contents_are_told_by_their_digest() -> None:
     """The helper by which these tests compare contents can tell two apart."""
     assert sha(b"a") != sha(b"b")
+
+
+def test_a_file_removed_before_its_look_up_is_adopted(tmp_path: Path) -> None:
+    """It was sent as it was: the lost upload is found, though the file is gone."""
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.lost_answer(), 1)
+        made.faults.add("files", Fault.delay(0.4), 1)
+        data = made.put("a.mp4")
+        made.start()
+        wait_for(lambda: made.calls("files") == 1)
+        (made.drop / "a.mp4").unlink()
+        made.wait_done("a.mp4")
+        assert_once(made, {"a.mp4": data})
