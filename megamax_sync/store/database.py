@@ -37,7 +37,8 @@ class Database:
     def __init__(self, path: str, *, writable: bool = True, immutable: bool = False) -> None:
         """Open ``path``; make it, or bring it up to date, when ``writable``.
 
-        ``immutable``: nobody writes it meanwhile, so that reading leaves no WAL files behind.
+        ``immutable``, where it is only read: nobody writes it meanwhile, so that reading leaves
+        no WAL files behind.
 
         Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreFull` or
         :class:`StoreError`.
@@ -64,7 +65,7 @@ class Database:
             with contextlib.suppress(FileExistsError):
                 os.close(os.open(self.path, flags, 0o600))
         uri = "file:" + _uri_path(self.path) + ("" if writable else "?mode=ro")
-        if immutable:
+        if immutable and not writable:
             uri += "&immutable=1"
         connection = sqlite3.connect(
             uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False

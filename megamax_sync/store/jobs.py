@@ -14,10 +14,13 @@ from megamax_sync.store.table import SELECT, JobTable, job_of
 LEASE_SECONDS = 300.0
 
 #: Two uploads of one name and size must never be open at once, or lost at once: a file that the
-#: account then lists could not be told to belong to the one or to the other.
-_UNAMBIGUOUS = """NOT EXISTS (
-    SELECT 1 FROM attempt WHERE outcome IS NULL AND attempt.size = job.size
-        AND attempt.match_key = job.match_key AND attempt.job IS NOT job.id)"""
+#: account then lists could not be told to belong to the one or to the other. A job with a lost
+#: upload of its own may always be claimed, as it is looked up and not sent.
+_UNAMBIGUOUS = """(
+    EXISTS (SELECT 1 FROM attempt WHERE attempt.job = job.id AND outcome IS NULL)
+    OR NOT EXISTS (
+        SELECT 1 FROM attempt WHERE outcome IS NULL AND attempt.size = job.size
+            AND attempt.match_key = job.match_key))"""
 
 
 class Jobs(JobTable):

@@ -144,9 +144,9 @@ class Uploader(Loop):
         if job is None:
             due = self._store.jobs.next_claim(self._under)
             raise _Neutral(None if due is None else max(0.05, due - self.clock.now()))
-        if unknown:
-            attempt = self._reconcile(job, unknown)
-        assert attempt is not None
+        if attempt is None:
+            self._reconcile(job, unknown)
+            raise _Neutral(0.0)
         try:
             fd = open_unchanged(job)
             try:
@@ -167,18 +167,20 @@ class Uploader(Loop):
         attempts = 3 if self._api_gate.paused_reason is None else 1
         return self._policy.call(self._client.upload_url, stop=self.patience, attempts=attempts)
 
-    def _reconcile(self, job: Job, unknown: list[Attempt]) -> int:
-        """Look for lost uploads in the list; return a new attempt when there certainly is none."""
+    def _reconcile(self, job: Job, unknown: list[Attempt]) -> None:
+        """Look for a job's lost uploads in the account's list; the job is taken care of then."""
         try:
             wait = self._lookup.settle(self._client, job, unknown, self.beat)
-            if wait == 0 and not self._ledger.used_up(job):
-                return self._store.journal.begin(job)
         except MegamaxError as error:
             self._ledger.hand_back(job, str(error), error=job.error)
             raise
-        if wait:
+        if wait is None:
+            return
+        if wait > 0:
             self._ledger.look_again(job, wait)
-        raise _Neutral(0.0)
+        elif not self._ledger.used_up(job):
+            # Not begun here: only a claim sees to it that no twin is open at the same time.
+            self._ledger.release(job, "it did not arrive", error=job.error)
 
     # -- sending -----------------------------------------------------------------------------
 

@@ -86,6 +86,7 @@ CREATE TABLE attempt (
 CREATE INDEX attempt_by_job ON attempt (job, id);
 CREATE INDEX attempt_by_hashid ON attempt (hashid) WHERE hashid IS NOT NULL;
 CREATE INDEX attempt_open ON attempt (size, match_key) WHERE outcome IS NULL;
+CREATE INDEX attempt_arrived ON attempt (ended_at) WHERE outcome = 'arrived';
 CREATE INDEX attempt_orphan ON attempt (id) WHERE outcome = 'discarded';
 
 -- Every transition with its time and reason.
