@@ -172,6 +172,22 @@ def test_systemd_is_told(program: Program, tmp_path: Path) -> None:
             heard(listener, "READY=1")
             daemon.process.send_signal(signal.SIGTERM)
             heard(listener, "STOPPING=1")
+            assert daemon.process.wait(30) == 0
+
+
+def test_settings_that_cannot_be_built_leave_the_old_ones(program: Program) -> None:
+    """What only the parts themselves find wrong is told, and the old settings work on."""
+    config = program.home / "settings.env"
+    bundle = program.home / "ca.pem"
+    config.write_text("")
+    with program.daemon("--config", str(config)) as daemon:
+        bundle.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+        config.write_text(f"MEGAMAX_CA_FILE={bundle}\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("config.rejected")
+        program.video("a.mp4")
+        daemon.wait_for("job.done")
+        assert daemon.end() == 0
 
 
 def test_scan_beside_a_daemon_waits_for_it(program: Program, sandbox: Sandbox) -> None:

@@ -111,7 +111,7 @@ def test_a_signal_interrupts_it(program: Program, faults: FaultScript, number: i
 
 def test_a_second_signal_kills(program: Program, faults: FaultScript) -> None:
     """Whoever asks twice does not wait for a clean stop; the next run loses nothing."""
-    faults.add("upload", Fault.stall(), nth=1)
+    faults.add("upload", Fault.stall(), nth=None)
     program.video("a.mp4", 30_000_000)
     with program.running("--scan", until="upload.started") as scan:
         scan.process.send_signal(signal.SIGINT)
@@ -119,6 +119,7 @@ def test_a_second_signal_kills(program: Program, faults: FaultScript) -> None:
         status = scan.end(signal.SIGINT)
     # On a quick machine the clean stop may win.
     assert status in {-signal.SIGINT, 130}
+    faults.clear()
     assert program.run("--scan").status == 0
 
 
