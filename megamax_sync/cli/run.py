@@ -46,7 +46,7 @@ def run_daemon(root: Root) -> int:
         settings.require_credentials()
     folder = StateFolder(settings.state_dir)
     folder.make()
-    with Signals() as signals:
+    with Signals(reload=True) as signals:
         folder.lock()
         try:
             if not root.sandbox:

@@ -18,9 +18,14 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Catches SIGTERM, SIGINT and SIGHUP while it is entered. For the main thread."""
+    """Catches SIGTERM and SIGINT while it is entered. For the main thread.
 
-    def __init__(self) -> None:
+    ``reload``: SIGHUP too, for what reads its settings again; anything else leaves that to the
+    terminal and to nohup.
+    """
+
+    def __init__(self, *, reload: bool = False) -> None:
+        self._caught = (*ENDING, signal.SIGHUP) if reload else ENDING
         self._read, self._write = -1, -1
         #: The signal that ends the program, once it has come.
         self.ending: signal.Signals | None = None
@@ -28,7 +33,7 @@ class Signals:
     def __enter__(self) -> Self:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in (*ENDING, signal.SIGHUP):
+        for number in self._caught:
             signal.signal(number, _nothing)
         return self
 
@@ -38,7 +43,7 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in self._caught:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.set_wakeup_fd(-1)
