@@ -167,7 +167,6 @@ class Daemon:
             ca_file=settings.ca_file,
             proxy=settings.proxy.get_secret_value() if settings.proxy else None,
             pacer=pacer,
-            stop=self.stopping,
             min_rate=settings.min_rate,
             now=self.clock.now,
         )
@@ -245,7 +244,9 @@ class Daemon:
         """Return what is wrong now, the worst first."""
         for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
             for gate in (self.api_gate, self.upload_gate):
-                if gate.paused_reason == reason:
+                # Nobody probes the upload host while nothing is to be sent.
+                idle = gate is self.upload_gate and self.store.jobs.next_claim() is None
+                if gate.paused_reason == reason and not idle:
                     return Problem(word, str(gate.error))
         missing = self.watcher.roots.problem()
         return self.troubles.disk_full() or (Problem("watch", missing) if missing else None)

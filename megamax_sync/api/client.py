@@ -132,6 +132,14 @@ class MegamaxClient:
     ) -> None:
         self.close()
 
+    def wait_as(self, stop: Stop, alive: Callable[[], None]) -> None:
+        """Wait for turns until ``stop``, and call ``alive`` whenever a receiver took bytes.
+
+        For programs that watch over the thread which uses this client.
+        """
+        self._stop = stop
+        self._backend.alive = alive
+
     def close(self) -> None:
         """Close all connections; for the owner, when no request is under way."""
         self._api.close()

@@ -57,6 +57,8 @@ class Backend(httpcore.NetworkBackend):
         self._open: set[socket.socket] = set()
         #: How often it was aborted.
         self.aborts = 0
+        #: Called whenever a receiver has taken bytes.
+        self.alive: Callable[[], None] = lambda: None
 
     def connect_tcp(
         self,
@@ -175,6 +177,7 @@ class Stream(httpcore.NetworkStream):
                 taken = self._send(view[start : start + self._write_size], timeout)
                 self._taken += taken
                 start += taken
+                self._backend.alive()
 
     def _send(self, part: memoryview, timeout: float | None) -> int:
         """Send some of ``part``; 0 if something can be read instead."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -18,16 +17,22 @@ from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
     CredentialsRejected,
-    DirectLinksRefused,
     InsecureUrl,
     RemoteFileMissing,
     ServiceError,
     UploadCancelled,
 )
-from megamax_sync.job import REMOTE_CONVERTED, REMOTE_FAILED, Job, JobState
+from megamax_sync.job import (
+    REMOTE_CONVERTED,
+    REMOTE_FAILED,
+    REMOTE_UNFINISHED,
+    Job,
+    JobState,
+)
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
 from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
+from megamax_sync.track.links import Links
 from megamax_sync.track.statuses import Said, ask
 from megamax_sync.track.writer import SidecarWriter
 
@@ -71,11 +76,12 @@ class Tracker(Loop):
         )
         self._store = store
         self._client = client
+        client.wait_as(self.patience, self.beat)
         self._gate = gate
         self._policy = policy
         self._cadence = cadence
         self._writer = writer
-        self._refresh_links = refresh_links
+        self._links = Links(client, self._call, cadence, refresh=refresh_links)
         self._states = (
             [JobState.PROCESSING, JobState.DONE] if follow_done else [JobState.PROCESSING]
         )
@@ -91,20 +97,30 @@ class Tracker(Loop):
         retry = self._writer.write_due()
         now = self.clock.now()
         # A closed gate is not waited at: sidecars can be written meanwhile.
-        if (self._gate.until or 0.0) <= now and self._due(0.0):
+        if (self._gate.until or 0.0) <= now and (self._gate.until is not None or self._due(0.0)):
             # The gate has been told by what passes through it.
             with (
                 contextlib.suppress(ServiceError, CredentialsRejected, InsecureUrl),
                 self._gate.pass_(self.patience) as passed,
             ):
                 if passed:
-                    # What is due soon goes along: one list serves them all.
-                    self._look(self._due(self._cadence.poll / 2))
+                    self._ask()
         due = self._store.tracking.next_check(states=self._states, under=self._under)
-        if due is None:
-            return retry
-        wait = max(0.0, max(due, self._gate.until or 0.0) - self.clock.now())
-        return wait if retry is None else min(wait, retry)
+        moments = [due] if due is not None else []
+        if self._gate.until is not None:
+            moments = [max([self._gate.until, *moments])] if moments else [self._gate.until]
+        waits = [max(0.0, moment - self.clock.now()) for moment in moments]
+        waits += [retry] if retry is not None else []
+        return min(waits, default=None)
+
+    def _ask(self) -> None:
+        # What is due soon goes along: one list serves them all.
+        jobs = self._due(self._cadence.poll / 2)
+        if jobs:
+            self._look(jobs)
+        else:
+            # Only to see whether the service is well again, so that nobody has to wait for work.
+            self._list(None, REMOTE_UNFINISHED[0])
 
     def _due(self, ahead: float) -> list[Job]:
         return self._store.tracking.to_check(ahead, states=self._states, under=self._under)
@@ -125,6 +141,9 @@ class Tracker(Loop):
             try:
                 self._fetch_links(job)
                 answered += 1
+            except RemoteFileMissing:
+                answered += 1
+                self._denied(job)
             except ServiceError as error:
                 self._postpone(job)
                 if not error.answered:
@@ -198,13 +217,13 @@ class Tracker(Loop):
 
     def _fetch_links(self, job: Job) -> None:
         """Ask for mirrors and direct links; finish the job when they are in the sidecar."""
-        try:
-            groups = self._call(lambda: self._client.mirrors(job.hashid or ""))
-        except RemoteFileMissing:
-            groups = []
+        groups = self._links.mirrors(job)
         # What was there before is not taken away by an answer that lacks it.
         mirrors = sidecar.mirrors_json(groups) if groups else (job.mirrors or "[]")
-        direct, direct_error, settled = self._direct(job)
+        direct, direct_error, settled = self._links.direct(job)
+        if groups is None and not settled:
+            # Is it these calls for this file, or the service? A call that fails tells the gate.
+            self._file(job.hashid or "")
         now = self.clock.now()
         changed = (mirrors, direct, direct_error) != (job.mirrors, job.direct, job.direct_error)
         changes: dict[str, object] = {"checks": 0 if mirrors != job.mirrors else job.checks + 1}
@@ -216,10 +235,13 @@ class Tracker(Loop):
                 "sidecar_due": 1,
             }
         age = now - (job.converted_at or now)
-        has_mirrors = any(group.mirrors for group in groups) or job.state is JobState.DONE
+        has_mirrors = any(group.mirrors for group in sidecar.mirrors_of(mirrors))
+        has_mirrors = has_mirrors or job.state is JobState.DONE
         done = age >= MIRRORS_DUE or (has_mirrors and settled)
         wait = (
-            self._next_look(job, direct, age) if done else self._cadence.first_mirrors(job.checks)
+            self._links.next_look(job, direct, age)
+            if done
+            else self._cadence.first_mirrors(job.checks)
         )
         check_at = None if wait is None else now + wait
         self._store.tracking.track(job, check_at=check_at, **changes)
@@ -239,34 +261,6 @@ class Tracker(Loop):
         if self._store.tracking.complete(job, reason="converted", check_at=check_at):
             _log.info("job.done", job=job.id, path=job.path, hashid=job.hashid)
 
-    def _direct(self, job: Job) -> tuple[str | None, str | None, bool]:
-        """Ask for direct links: them, the refusal's text, and whether that is the last word."""
-        try:
-            links = self._call(lambda: self._client.direct(job.hashid or ""))
-            return sidecar.direct_json(links), None, True
-        except DirectLinksRefused as refused:
-            return "[]", refused.server_message or str(refused), True
-        except ServiceError as error:
-            if not error.answered:
-                raise
-            # Trouble with this one call fails nothing and holds up nobody; it is asked again.
-            return job.direct, job.direct_error or str(error), False
-
-    def _next_look(self, job: Job, direct: str | None, age: float) -> float | None:
-        looks = job.checks if job.state is JobState.DONE else 0
-        waits = [self._cadence.later_mirrors(looks, age)]
-        if self._refresh_links and direct:
-            expiries = [
-                datetime.fromisoformat(link.expires_at).timestamp()
-                for link in sidecar.direct_of(direct)
-                if link.expires_at
-            ]
-            if expiries:
-                offset = self._client.server_clock_offset or 0.0
-                left = min(expiries) - (self.clock.now() + offset)
-                waits.append(self._cadence.renewal(left))
-        return min((wait for wait in waits if wait is not None), default=None)
-
     # -- calls -------------------------------------------------------------------------------
 
     def _list(self, folder: int | None, status: str) -> list[RemoteFile]:
@@ -275,11 +269,12 @@ class Tracker(Loop):
     def _file(self, hashid: str) -> RemoteFile:
         return self._call(lambda: self._client.file(hashid))
 
-    def _call(self, call: Callable[[], _T]) -> _T:
+    def _call(self, call: Callable[[], _T], attempts: int = 3) -> _T:
         """Make an idempotent call, trying again at once what may be a hiccup."""
         self.beat()
         if self.stop_event.is_set():
             raise UploadCancelled("the program stops")
         # A probe behind the gate is one request, not three.
-        attempts = 3 if self._gate.paused_reason is None else 1
+        if self._gate.paused_reason is not None:
+            attempts = 1
         return self._policy.call(call, stop=self.patience, attempts=attempts)

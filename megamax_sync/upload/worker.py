@@ -87,6 +87,7 @@ class Uploader(Loop):
         )
         self._store = store
         self._client = client
+        client.wait_as(self.patience, self.beat)
         self._api_gate = api_gate
         self._upload_gate = upload_gate
         self._policy = policy
