@@ -45,8 +45,10 @@ def on_terminal(
     return process.returncode, written.decode()
 
 
-def test_scan_shows_bars_and_states(program: Program) -> None:
+def test_scan_shows_bars_and_states(program: Program, faults: FaultScript) -> None:
     """A bar for each upload and one for the whole, a line for each state, within 80 columns."""
+    # Long enough for the display to see it.
+    faults.add("upload", Fault.delay(1.0), nth=None)
     for number in range(2):
         program.video(f"[bold]{number} {'long ' * 30}\x1b[31m.mp4", 8_000_000)
     status, text = on_terminal(program, "--scan")
