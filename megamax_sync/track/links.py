@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from megamax_sync import sidecar
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import MirrorGroup
+from megamax_sync.clock import Clock
 from megamax_sync.errors import DirectLinksRefused, RemoteFileMissing, ServiceError
 from megamax_sync.job import Job, JobState
 from megamax_sync.track.cadence import Cadence
@@ -26,12 +27,13 @@ class Links:
     """Asks for links. Trouble with these calls holds up nobody else."""
 
     def __init__(
-        self, client: MegamaxClient, call: Caller, cadence: Cadence, *, refresh: bool
+        self, client: MegamaxClient, call: Caller, cadence: Cadence, clock: Clock, *, refresh: bool
     ) -> None:
         """``refresh``: renew direct links before they expire."""
         self._client = client
         self._call = call
         self._cadence = cadence
+        self._clock = clock
         self._refresh = refresh
 
     def mirrors(self, job: Job) -> list[MirrorGroup] | None:
@@ -78,6 +80,6 @@ class Links:
             ]
             if expiries:
                 offset = self._client.server_clock_offset or 0.0
-                left = min(expiries) - (self.clock.now() + offset)
+                left = min(expiries) - (self._clock.now() + offset)
                 waits.append(self._cadence.renewal(left))
         return min((wait for wait in waits if wait is not None), default=None)

@@ -81,7 +81,7 @@ class Tracker(Loop):
         self._policy = policy
         self._cadence = cadence
         self._writer = writer
-        self._links = Links(client, self._call, cadence, refresh=refresh_links)
+        self._links = Links(client, self._call, cadence, clock, refresh=refresh_links)
         self._states = (
             [JobState.PROCESSING, JobState.DONE] if follow_done else [JobState.PROCESSING]
         )
