@@ -106,7 +106,7 @@ class Daemon:
             settle_seconds=settings.settle_seconds,
             allow_sparse=settings.allow_sparse,
             rescan_seconds=0.0 if scan else settings.rescan_seconds,
-            observe=not scan,
+            observer=None if scan else settings.observer,
             **common,
         )
         ledger = Ledger(
@@ -248,8 +248,8 @@ class Daemon:
                 idle = gate is self.upload_gate and self.store.jobs.next_claim() is None
                 if gate.paused_reason == reason and not idle:
                     return Problem(word, str(gate.error))
-        missing = self.watcher.roots.problem()
-        return self.troubles.disk_full() or (Problem("watch", missing) if missing else None)
+        unwatched = self.watcher.coverage.problem()
+        return self.troubles.disk_full() or (Problem("watch", unwatched) if unwatched else None)
 
     def pulses(self) -> list[Pulse]:
         """Return the heartbeat of every loop."""
@@ -264,7 +264,7 @@ class Daemon:
             "since": iso(self.started_at),
             "problem": problem and problem.word,
             "problem_detail": problem and problem.detail,
-            "observer": self.watcher.observer_kind,
+            "observer": self.watcher.coverage.kind,
             "bwlimit": None,
             "uploads": [
                 {"job": one.job, "sent": one.sent, "size": one.size, "rate": one.rate(now)}

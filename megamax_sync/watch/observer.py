@@ -2,13 +2,21 @@
 
 The handler opens, stats and hashes nothing. A slow reader is what makes the kernel's queue
 overflow, and an exception in a handler ends watchdog's dispatcher.
+
+watchdog says of a lost event, at best, that it lost some, in its own log. So its reader is listened
+in on: every raw event passes :meth:`Observer._raw` on its way. That, and the questions
+whether a folder is watched and whether all threads live, need private names of watchdog;
+``tests/watch/test_observer.py`` pins them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -20,9 +28,10 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer as WatchdogObserver
 from watchdog.observers.api import ObservedWatch
+from watchdog.observers.inotify import InotifyObserver
 
+from megamax_sync.watch import canary
 from megamax_sync.watch.rules import SIDECAR_SUFFIX
 
 #: Closed alone misses trees that are moved in, hard links and files in a folder just made, so
@@ -36,15 +45,21 @@ EVENTS: list[type[FileSystemEvent]] = [
     DirMovedEvent,
 ]
 
+#: inotify(7): the file system below a watch was unmounted.
+_IN_UNMOUNT = 0x2000
+
 #: Called with a folder, and whether everything below it is worth a look too.
 Mark = Callable[[bytes, bool], None]
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, real: bytes, root: bytes, mark: Mark) -> None:
+    def __init__(
+        self, real: bytes, root: bytes, mark: Mark, heard: Callable[[bytes], None]
+    ) -> None:
         self._real = real
         self._root = root
         self._mark = mark
+        self._heard = heard
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         for raw in (event.src_path, event.dest_path):
@@ -53,6 +68,8 @@ class _Handler(FileSystemEventHandler):
                 name = os.path.basename(path)
                 if event.is_directory:
                     self._mark(path, True)
+                elif name.startswith(canary.PREFIX):
+                    self._heard(path)
                 # Hidden files are never wanted, and our own sidecars would keep their folder
                 # dirty for ever.
                 elif not name.startswith(b".") and not name.endswith(SIDECAR_SUFFIX):
@@ -60,60 +77,111 @@ class _Handler(FileSystemEventHandler):
 
     def _shown(self, path: bytes) -> bytes:
         """Put the watched folder's own name back where it is reached through a link."""
+        if path == self._real:
+            return self._root
         return self._root.rstrip(b"/") + path[len(self._real.rstrip(b"/")) :]
 
 
 class Observer:
-    """Watches folders until it is stopped. ``mark`` is called on watchdog's threads."""
+    """Watches folders until it is stopped. Its callbacks are called on watchdog's threads."""
 
-    def __init__(self, mark: Mark) -> None:
+    def __init__(
+        self,
+        mark: Mark,
+        lost: Callable[[str], None] = lambda _: None,
+        heard: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
+        """``lost`` is told why events were lost, ``heard`` of each canary.
+
+        Raises OSError when the system allows no further inotify instance.
+        """
         self._mark = mark
-        self._observer = WatchdogObserver()
+        self._lost = lost
+        self._heard = heard
+        self._observer = InotifyObserver()
         self._observer.daemon = True
-        self._watches: dict[bytes, ObservedWatch] = {}
+        # What is private here is pinned by a test, see the module's text.
+        self._inotify: Any = vars(self._observer)["_inotify_fd"]
+        self._handle_event = self._inotify.handle_event
+        self._inotify.handle_event = self._raw
+        self._watches: dict[bytes, tuple[ObservedWatch, bytes]] = {}
 
-    def start(self, roots: Sequence[bytes]) -> list[tuple[bytes, OSError]]:
-        """Begin to watch; return the folders that could not be, with the reason."""
-        failed = []
+    def start(self) -> None:
+        """Begin to dispatch."""
         # Folders made quickly are reported to it twice, which it bears well, unless the warning is
         # turned into an error: that would end its reader.
         warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         self._observer.start()
-        for root in roots:
-            if not any(_covers(other, root) for other in roots):
-                try:
-                    self._schedule(root)
-                except OSError as error:
-                    failed.append((root, error))
-        return failed
 
-    def renew(self, root: bytes) -> None:
-        """Watch what lies at ``root`` now: another folder than before. Raises OSError."""
-        watch = self._watches.pop(root, None)
-        if watch is not None:
-            self._observer.unschedule(watch)
-        self._schedule(root)
+    def watch(self, root: bytes) -> None:
+        """Watch a folder and all below it, in place of what was watched under its name before.
 
-    def _schedule(self, root: bytes) -> None:
+        Raises OSError when not even the folder itself can be watched.
+        """
+        self.unwatch(root)
         # A watched symbolic link gives no events: watch what it leads to.
         real = os.path.realpath(root)
-        self._watches[root] = self._observer.schedule(
-            _Handler(real, root, self._mark),
-            os.fsdecode(real),
-            recursive=True,
-            event_filter=EVENTS,
+        handler = _Handler(real, root, self._mark, self._heard)
+        watch = self._observer.schedule(
+            handler, os.fsdecode(real), recursive=True, event_filter=EVENTS
         )
+        self._watches[root] = (watch, real)
+
+    def unwatch(self, root: bytes) -> None:
+        """Watch a folder no longer."""
+        known = self._watches.pop(root, None)
+        if known is not None:
+            # Two watched names can lead to one folder, which watchdog counts once.
+            with contextlib.suppress(KeyError):
+                self._observer.unschedule(known[0])
+
+    def covers(self, folder: bytes) -> bool:
+        """Tell whether this very folder is watched: below the limit on watches it may not be."""
+        for root, (watch, real) in self._watches.items():
+            base = root.rstrip(b"/")
+            if folder == root or folder.startswith(base + b"/"):
+                group = self._group(watch)
+                path = real.rstrip(b"/") + folder[len(base) :] if folder != root else real
+                # watchdog notes a folder that may not be read as watched by -1.
+                if group is not None and group._active_callbacks_by_path.get(path, -1) >= 0:  # noqa: SLF001
+                    return True
+        return False
+
+    def fault(self, excused: Callable[[bytes], bool]) -> str | None:
+        """Say which of watchdog's threads has died; None when all live.
+
+        The emitter of an ``excused`` folder (one that is missing) may be dead.
+        """
+        if not self._observer.is_alive():
+            return "watchdog's dispatcher has died"
+        if not self._inotify.is_alive():
+            return "watchdog's reader has died"
+        for root, (watch, _) in self._watches.items():
+            emitter = self._observer._emitter_for_watch.get(watch)  # noqa: SLF001
+            if (emitter is None or not emitter.is_alive()) and not excused(root):
+                return f"watchdog's emitter for {os.fsdecode(root)} has died"
+        return None
 
     def stop(self, timeout: float) -> None:
         """End the threads, waiting ``timeout`` seconds at the most."""
+        if not self._observer.is_alive():
+            # Its own way to stop is not gone by a dispatcher that is dead, or was never alive.
+            threading.Thread(target=self._observer.on_thread_stop, daemon=True).start()
+            return
         self._observer.stop()
-        if self._observer.is_alive():
-            self._observer.join(timeout)
+        self._observer.join(timeout)
 
+    def _group(self, watch: ObservedWatch) -> Any:
+        emitter: Any = self._observer._emitter_for_watch.get(watch)  # noqa: SLF001
+        return None if emitter is None else emitter._inotify  # noqa: SLF001
 
-def _covers(outer: bytes, inner: bytes) -> bool:
-    """Tell whether the events of ``outer`` name what happens in ``inner``: no link between."""
-    base = outer.rstrip(b"/") + b"/"
-    if not inner.startswith(base):
-        return False
-    return os.path.realpath(inner) == os.path.join(os.path.realpath(outer), inner[len(base) :])
+    def _raw(self, event: Any) -> None:
+        """Pass a raw event on, and notice what watchdog keeps to itself."""
+        try:
+            self._handle_event(event)
+        except Exception as error:  # noqa: BLE001 - it would end the reader, and nobody would know
+            self._lost(f"watchdog failed ({type(error).__name__}: {error})")
+        if event.is_queue_overflow:
+            self._lost("the kernel's queue of events overflowed")
+        elif event.mask & _IN_UNMOUNT:
+            self._lost("a file system was unmounted")

@@ -51,6 +51,11 @@ class Roots:
                 renewed.append(root)
         return renewed
 
+    @property
+    def all(self) -> list[bytes]:
+        """The watched folders."""
+        return list(self._known)
+
     def lost(self, root: bytes) -> bool:
         """Tell whether this folder was missing when it was last looked at.
 
@@ -70,6 +75,14 @@ class Roots:
         if root not in self._lost:
             _log.error("watch.lost", path=root, error=why)
         self._lost[root] = why
+
+
+def leads_to(outer: bytes, inner: bytes) -> bool:
+    """Tell whether the events of ``outer`` name what happens in ``inner``: no link between."""
+    base = outer.rstrip(b"/") + b"/"
+    if not inner.startswith(base):
+        return False
+    return os.path.realpath(inner) == os.path.join(os.path.realpath(outer), inner[len(base) :])
 
 
 def _is_empty(folder: bytes) -> bool:

@@ -38,6 +38,8 @@ class Walk:
     subtree: bool = True
     #: Told of each file that the rules leave out.
     on_unwanted: Callable[[bytes, Unwanted], None] | None = None
+    #: Told of each folder that was listed.
+    on_folder: Callable[[bytes], None] | None = None
     files: int = 0
     candidates: int = 0
     #: Folders that could not be read, with the reason.
@@ -71,6 +73,8 @@ class Walk:
         except OSError as error:
             self.unreadable.append((folder, error.strerror or str(error)))
             return found, below
+        if self.on_folder is not None:
+            self.on_folder(folder)
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 watched = entry.path in self.rules.roots
@@ -108,6 +112,7 @@ def walks(
     *,
     left_out: Callable[[bytes], bool] = lambda _root: False,
     on_unwanted: Callable[[bytes, Unwanted], None] | None = None,
+    on_folder: Callable[[bytes], None] | None = None,
 ) -> Iterator[Walk]:
     """Yield the walks that come to every watched folder once; finish each before the next.
 
@@ -117,7 +122,7 @@ def walks(
     seen: set[bytes] = set()
     for root in sorted(rules.roots, key=len):
         if root not in seen and not left_out(root):
-            walk = Walk(rules, root, on_unwanted=on_unwanted)
+            walk = Walk(rules, root, on_unwanted=on_unwanted, on_folder=on_folder)
             yield walk
             seen |= walk.roots
 

@@ -23,16 +23,19 @@ class Walker:
         clock: Clock,
         *,
         lost: Callable[[bytes], bool],
+        visited: Callable[[bytes], None],
         offer: Callable[[list[Found]], None],
         beat: Callable[[], None],
     ) -> None:
-        """``lost``: watched folders that are missing; ``offer`` gets what is wanted.
+        """``lost``: watched folders that are missing; ``visited`` is told of each folder that was
+        walked, ``offer`` gets what is wanted.
 
         ``beat`` is called between folders, and may raise to end it all.
         """
         self._rules = rules
         self._clock = clock
         self._lost = lost
+        self._visited = visited
         self._offer = offer
         self._beat = beat
         self._lock = threading.Lock()
@@ -96,7 +99,7 @@ class Walker:
             if root is None or self._rules.unwanted_way(folder, root):
                 continue
             try:
-                for found in Walk(self._rules, folder, subtree=subtree):
+                for found in Walk(self._rules, folder, subtree=subtree, on_folder=self._visited):
                     self._offer(found)
                     yield
             except Exception:
@@ -107,7 +110,7 @@ class Walker:
     def _walk_everything(self) -> Iterator[None]:
         began, files, candidates = self._clock.monotonic(), 0, 0
         unreadable: dict[bytes, str] = {}
-        for walk in walks(self._rules, left_out=self._lost):
+        for walk in walks(self._rules, left_out=self._lost, on_folder=self._visited):
             for found in walk:
                 self._offer(found)
                 yield

@@ -15,11 +15,10 @@ from megamax_sync.errors import UploadCancelled
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
+from megamax_sync.watch.coverage import Coverage
 from megamax_sync.watch.intake import Intake, Need
-from megamax_sync.watch.observer import Observer
 from megamax_sync.watch.pending import Pending, PendingFiles
 from megamax_sync.watch.probe import look
-from megamax_sync.watch.roots import Roots
 from megamax_sync.watch.rules import Folders, Rules
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settle import Finished, Settling, Waits
@@ -31,8 +30,6 @@ _log = structlog.get_logger()
 _SLICE = 0.2
 #: Finished files that are queued in one commit.
 _BATCH = 200
-#: How often the watched folders themselves are looked at, in seconds.
-_CHECK_ROOTS = 10.0
 #: A file that waits is looked at this often at the most, whatever happens in its folder.
 _LOOK_PAUSE = 1.0
 #: What says nothing about the file: this process, or the machine, has too much open.
@@ -56,13 +53,13 @@ class Watcher(Loop):
         settle_seconds: float,
         allow_sparse: bool,
         rescan_seconds: float,
-        observe: bool,
+        observer: str | None,
         clock: Clock,
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
     ) -> None:
-        """``observe`` False: scan once, and again only when told; for ``--scan``."""
+        """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told."""
         super().__init__(
             "watcher",
             changes=store.database,
@@ -77,22 +74,23 @@ class Watcher(Loop):
         self._allow_sparse = allow_sparse
         self._rescan_seconds = rescan_seconds
         self._intake = Intake(store, folders, self._beat_or_stop)
-        self._observer = Observer(self.mark) if observe else None
-        self.roots = Roots(rules.roots)
+        self.coverage = Coverage(
+            rules.roots, self.mark, mode=observer, wake=store.database.wake, clock=clock
+        )
         self._walker = Walker(
-            rules, clock, lost=self.roots.lost, offer=self._offer, beat=self._beat_or_stop
+            rules,
+            clock,
+            lost=self.coverage.roots.lost,
+            visited=self.coverage.visited,
+            offer=self._offer,
+            beat=self._beat_or_stop,
         )
         self._rescan_at: float | None = 0.0
-        self._check_at = 0.0
         self._pending = PendingFiles()
         self._started = False
+        self._watched_until = 0.0
         #: Set once everything has been walked for the first time.
         self.scanned = threading.Event()
-
-    @property
-    def observer_kind(self) -> str | None:
-        """How events come in: ``inotify``; None when none do."""
-        return None if self._observer is None else "inotify"
 
     # -- told from outside -------------------------------------------------------------------
 
@@ -119,21 +117,19 @@ class Watcher(Loop):
 
     def close(self, timeout: float) -> None:
         """End the observer's threads."""
-        if self._observer is not None and self._started:
-            self._observer.stop(timeout)
+        if self._started:
+            self.coverage.stop(timeout)
 
     # -- the loop ----------------------------------------------------------------------------
 
     def step(self) -> float | None:
         """Walk a little, look at what is due, queue what is finished."""
         if not self._started:
-            self._start_observer()
+            self._started = True
+            self.coverage.start()
+        self._watched_until = self.clock.monotonic() + self.coverage.tick(busy=self._walker.busy)
         now = self.clock.monotonic()
-        if now >= self._check_at:
-            self._check_at = now + _CHECK_ROOTS
-            self._check_roots()
         if self._rescan_at is not None and now >= self._rescan_at and not self._walker.scanning:
-            self._check_roots()
             self._walker.begin_scan()
         self._adopt_unsettled()
         if self._walker.advance(now + _SLICE):
@@ -146,13 +142,6 @@ class Watcher(Loop):
         self._look_at_due(self.clock.monotonic() + _SLICE)
         return self._seconds_to_next()
 
-    def _start_observer(self) -> None:
-        self._started = True
-        if self._observer is not None:
-            for root, error in self._observer.start(self._rules.roots):
-                _log.warning("watch.degraded", path=root, error=error.strerror)
-        _log.info("watch.started", folders=list(self._rules.roots), observer=self.observer_kind)
-
     def _seconds_to_next(self) -> float | None:
         if self._walker.busy:
             return 0.0
@@ -161,17 +150,8 @@ class Watcher(Loop):
         if self._rescan_at is not None:
             moments.append(self._rescan_at)
         if self._rules.roots:
-            moments.append(self._check_at)
+            moments.append(self._watched_until)
         return max(0.0, min(moments) - self.clock.monotonic()) if moments else None
-
-    def _check_roots(self) -> None:
-        for root in self.roots.check():
-            if self._observer is not None:
-                try:
-                    self._observer.renew(root)
-                except OSError as error:
-                    _log.warning("watch.degraded", path=root, error=error.strerror)
-            self.mark(root, True)
 
     def _offer(self, found: list[Found]) -> None:
         now = self.clock.monotonic()
@@ -280,8 +260,8 @@ class Watcher(Loop):
     def _gone(self, path: bytes, pending: Pending) -> None:
         """Nothing to upload lies there now."""
         if pending.root is not None:
-            self._check_roots()
-            if self.roots.lost(pending.root):
+            self.coverage.check()
+            if self.coverage.roots.lost(pending.root):
                 # Not the file is gone, its disk is: wait for that, and judge nothing till then.
                 waits = Waits("root", "its watched folder is missing", 30.0)
                 self._put_off(path, pending, waits)

@@ -139,7 +139,7 @@ class Field:
             settle_seconds=settle,
             allow_sparse=allow_sparse,
             rescan_seconds=rescan,
-            observe=observe,
+            observer="auto" if observe else None,
             clock=self.clock,
             stop=self.stop,
             on_error=lambda _part, error: self.errors.append(error),

@@ -151,11 +151,11 @@ def test_a_deleted_folder_that_comes_back_is_watched_again(field: Field) -> None
     field.drop.rmdir()
     field.clock.ahead += 11
     field.store.database.wake()
-    until(lambda: watcher.roots.problem() is not None)
+    until(lambda: watcher.coverage.roots.problem() is not None)
     field.file("a.mkv", age=11)
     field.store.database.wake()
     expect(field, "drop/a.mkv")
-    assert watcher.roots.problem() is None
+    assert watcher.coverage.roots.problem() is None
     field.file("later.mkv", age=0)
     expect(field, "drop/a.mkv", "drop/later.mkv")
 
@@ -164,11 +164,11 @@ def test_a_folder_that_is_missing_at_the_start_is_no_end(field: Field) -> None:
     """It is said, and watched once it is there."""
     late = field.base / "late"
     watcher = start(field, field.drop, late)
-    assert watcher.roots.problem() is not None
+    assert watcher.coverage.roots.problem() is not None
     late.mkdir()
     field.clock.ahead += 11
     field.store.database.wake()
-    until(lambda: watcher.roots.problem() is None)
+    until(lambda: watcher.coverage.roots.problem() is None)
     (late / "a.mkv").write_bytes(b"video")
     expect(field, "late/a.mkv")
 

@@ -130,8 +130,8 @@ def test_a_folder_that_cannot_be_watched_anew_is_walked_all_the_same(
     field.drop.rename(field.base / "away")
     field.drop.mkdir()
     field.file("a.mkv")
-    assert watcher._observer is not None
-    monkeypatch.setattr(watcher._observer, "renew", refusing)
+    assert watcher.coverage._observer is not None
+    monkeypatch.setattr(watcher.coverage._observer, "watch", refusing)
     field.run(watcher, ahead=11)
     assert field.queued() == {"drop/a.mkv"}
 
@@ -156,11 +156,11 @@ def test_an_unmounted_disk_makes_nothing_vanish(field: Field, mount: Callable[..
     field.run(watcher, ahead=60)
     assert field.reasons(watcher) == {"a.mkv": "its watched folder is missing"}
     assert field.known(path).error == "its watched folder is missing"
-    assert "drop" in (watcher.roots.problem() or "")
+    assert "drop" in (watcher.coverage.roots.problem() or "")
     mount(there=True)
     field.file("a.mkv", b"video")
     field.run(watcher, ahead=60)
-    assert watcher.roots.problem() is None
+    assert watcher.coverage.roots.problem() is None
     # It may have the numbers of the old one, and then looks as if it had grown.
     field.run(watcher, ahead=60)
     assert field.queued() == {"drop/a.mkv"}

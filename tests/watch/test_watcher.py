@@ -42,7 +42,7 @@ def test_a_finished_file_is_queued_by_the_first_scan(field: Field) -> None:
     assert wait is not None
     assert watcher.scanned.is_set()
     assert watcher.settled()
-    assert watcher.observer_kind is None
+    assert watcher.coverage.kind is None
     assert field.queued() == {"drop/a/b.mkv"}
 
 
