@@ -42,6 +42,8 @@ _log = structlog.get_logger()
 STOP_SECONDS = 8.0
 #: An upload may be silent for a whole time-out; only then is its loop stuck.
 _SILENCE_MARGIN = 30.0
+#: A probe of the upload host is a whole upload; the next worker tries when it takes longer.
+_PROBE_SECONDS = 60.0
 
 
 class Daemon:
@@ -86,7 +88,7 @@ class Daemon:
     ) -> None:
         policy = RetryPolicy(settings.retry_seconds, settings.retry_max_seconds)
         self.api_gate = self._gate("api", policy)
-        self.upload_gate = self._gate("upload", policy)
+        self.upload_gate = self._gate("upload", policy, lease=_PROBE_SECONDS)
         pacer = Pacer(settings.api_rate, self.clock)
         roots = tuple(os.fsencode(root) for root in settings.watch)
         placement = Placement(
@@ -109,13 +111,6 @@ class Daemon:
             observer=None if scan else settings.observer,
             **common,
         )
-        ledger = Ledger(
-            self.store,
-            policy=policy,
-            max_attempts=settings.max_attempts,
-            first_lookup=min(1.0, settings.retry_seconds),
-            **common,
-        )
         self.uploaders = [
             Uploader(
                 number,
@@ -124,7 +119,13 @@ class Daemon:
                 api_gate=self.api_gate,
                 upload_gate=self.upload_gate,
                 policy=policy,
-                ledger=ledger,
+                ledger=Ledger(
+                    self.store,
+                    policy=policy,
+                    max_attempts=settings.max_attempts,
+                    first_lookup=min(1.0, settings.retry_seconds),
+                    **common,
+                ),
                 lookup=Lookup(self.store, self.clock, first=settings.retry_seconds),
                 preflight=placement.check,
                 owner=self._owner,
@@ -173,7 +174,7 @@ class Daemon:
         self._clients.append(client)
         return client
 
-    def _gate(self, part: str, policy: RetryPolicy) -> Gate:
+    def _gate(self, part: str, policy: RetryPolicy, lease: float = 900.0) -> Gate:
         def paused(reason: str, seconds: float, error: MegamaxError) -> None:
             _log.error(
                 "service.paused",
@@ -187,14 +188,14 @@ class Daemon:
         def resumed(reason: str, failures: int) -> None:
             _log.info("service.resumed", reason=reason, part=part, failures=failures)
 
-        return Gate(policy, self.clock, on_pause=paused, on_resume=resumed)
+        return Gate(policy, self.clock, on_pause=paused, on_resume=resumed, lease=lease)
 
     # -- life --------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Rescue what a dead instance left, and start all stages."""
         self.store.journal.rescue()
-        for job in self.store.jobs.rescue(self._owner):
+        for job in self.store.jobs.rescue():
             _log.info("upload.rescued", job=job.id, path=job.path)
         try:
             self._control.open()

@@ -27,7 +27,7 @@ class StateFolder:
     def make(self) -> None:
         """Make the folder, private to its user. Raises :class:`ConfigError` with the remedy."""
         try:
-            os.makedirs(self.path, mode=0o700, exist_ok=True)
+            _make_private(self.path)
         except OSError as error:
             raise ConfigError(
                 f"MEGAMAX_STATE_DIR: '{self.path}' cannot be made ({error.strerror}); "
@@ -93,3 +93,13 @@ class StateFolder:
                 return int(file.read(32))
         except (OSError, ValueError):
             return None
+
+
+def _make_private(path: str) -> None:
+    """Make a folder, and what is missing above it, for this user alone."""
+    # os.makedirs gives its mode to the last folder only.
+    above = os.path.dirname(path)
+    if above != path and not os.path.isdir(above):
+        _make_private(above)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from megamax_sync.cli import output
 from megamax_sync.job import Job, JobState
+from megamax_sync.store.places import inside, places_of
 
 if TYPE_CHECKING:
     from megamax_sync.cli.progress import Display
@@ -60,10 +61,11 @@ class Errand:
         self.display = display
         self.handed_in = handed_in
         self._until = until
+        self._inside = places_of(places)
 
     def concerns(self, path: bytes) -> bool:
         """Tell whether a path lies in the places."""
-        return any(path == p or path.startswith(p.rstrip(b"/") + b"/") for p in self.places)
+        return inside(path, self._inside)
 
     def unsettled(self, store: Store) -> list[Job]:
         """Return the jobs in the places whose files the watch does not find finished yet."""

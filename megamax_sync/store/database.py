@@ -19,6 +19,7 @@ from urllib.parse import quote_from_bytes
 
 from megamax_sync.errors import StoreDamaged, StoreError, StoreFull, StoreTooNew
 from megamax_sync.filesystem import is_remote
+from megamax_sync.store import places
 
 _BUSY_SECONDS = 30.0
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -71,6 +72,7 @@ class Database:
             uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
+        connection.create_function(places.FUNCTION, 2, places.lies_in, deterministic=True)
         return connection
 
     def _prepare(self, writable: bool) -> None:
@@ -198,26 +200,6 @@ def _translated(path: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"no space left for the queue {path}") from error
         raise StoreError(f"the queue {path} cannot be used: {error.strerror}") from error
-
-
-def in_places(places: Sequence[bytes] | None) -> tuple[str, list[bytes]]:
-    """Render "the column path is inside one of these folders, or exactly it" as SQL and values.
-
-    None stands for everywhere, an empty list for nowhere. A folder's inside is a range of the
-    index on the path: from ``folder/`` up to ``folder0``, as ``0`` follows ``/`` in ASCII.
-    """
-    if places is None:
-        return "", []
-    clauses, values = ["FALSE"] if not places else [], []
-    for place in places:
-        inside = place.rstrip(b"/")
-        clauses.append("(path = ? OR (path >= ? AND path < ?))")
-        values += [place, inside + b"/", inside + b"0"]
-    # In pairs of pairs: SQLite takes a thousand ORs in a row for too deep an expression.
-    while len(clauses) > 1:
-        pairs = [clauses[at : at + 2] for at in range(0, len(clauses), 2)]
-        clauses = [f"({' OR '.join(pair)})" for pair in pairs]
-    return f" AND {clauses[0]}", values
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from megamax_sync.job import FileStamp, Job, JobState, match_key
-from megamax_sync.store.database import in_places
-from megamax_sync.store.table import SELECT, JobTable, job_of
+from megamax_sync.store.places import in_places
+from megamax_sync.store.table import BATCH, SELECT, JobTable, job_of
 
 #: How long a claim is believed without a sign of life, in seconds.
 LEASE_SECONDS = 300.0
+
+#: Nothing is put off by more, in seconds: the longest Retry-After; a renewal of direct links.
+LONGEST_RETRY, LONGEST_CHECK = 86400.0, 90 * 86400.0
 
 #: Two uploads of one name and size must never be open at once, or lost at once: a file that the
 #: account then lists could not be told to belong to the one or to the other. A job with a lost
@@ -37,14 +40,40 @@ class Jobs(JobTable):
         return self.first(f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path)
 
     def latest_each(self, paths: Sequence[bytes]) -> dict[bytes, Job]:
-        """Return the newest job of each of these paths, some hundred at the most."""
-        marks = ",".join("?" * len(paths))
-        rows = self.database.read(f"{SELECT} WHERE path IN ({marks}) ORDER BY id", *paths)
-        return {row["path"]: job_of(row) for row in rows}
+        """Return the newest job of each of these paths."""
+        newest: dict[bytes, Job] = {}
+        for start in range(0, len(paths), BATCH):
+            part = paths[start : start + BATCH]
+            marks = ",".join("?" * len(part))
+            rows = self.database.read(f"{SELECT} WHERE path IN ({marks}) ORDER BY id", *part)
+            newest |= {row["path"]: job_of(row) for row in rows}
+        return newest
 
     def unsettled(self) -> list[Job]:
         """Return the queued jobs whose files the watch still has to find finished."""
         return self.all(f"{SELECT} WHERE state = 'queued' AND ready = 0 ORDER BY id")
+
+    def unsettled_since(self, mark: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
+        """Return path and watched folder of those of :meth:`unsettled` that became so.
+
+        ``mark`` is 0 for all of them, else what the last call returned beside them. One that has
+        only just come may be named twice, none is left out: whatever makes a job unsettled is a
+        step of its history, whose ids follow the order of the commits.
+        """
+        now = self.database.read("SELECT coalesce(max(id), 0) FROM history")[0][0]
+        if mark:
+            # In this order: few steps are new, and many jobs may be unsettled.
+            sql = (
+                "SELECT DISTINCT path, root FROM history CROSS JOIN job ON job.id = history.job "
+                "WHERE history.id > ? AND job.state = 'queued' AND ready = 0"
+            )
+            rows = self.database.read(sql, mark)
+        else:
+            rows = self.database.read(
+                "SELECT path, root FROM job WHERE state = 'queued' AND ready = 0 ORDER BY id"
+            )
+        # The last steps go with a job that is dropped; later ones have higher ids all the same.
+        return [(row["path"], row["root"]) for row in rows], max(mark, now)
 
     # -- making ------------------------------------------------------------------------------
 
@@ -118,8 +147,13 @@ class Jobs(JobTable):
 
     def restamp(self, job: Job, stamp: FileStamp) -> None:
         """Note that the file was only touched: other times, the same content."""
-        sql = "UPDATE job SET mtime_ns = ?, ctime_ns = ?, dev = ?, ino = ? WHERE id = ?"
-        self.database.write(sql, stamp.mtime_ns, stamp.ctime_ns, stamp.dev, stamp.ino, job.id)
+        sql = (
+            "UPDATE job SET mtime_ns = ?, ctime_ns = ?, dev = ?, ino = ?, updated_at = ?, "
+            # The sidecar shows the times of the file.
+            "sidecar_due = (hashid IS NOT NULL) WHERE id = ?"
+        )
+        now = self.clock.now()
+        self.database.write(sql, stamp.mtime_ns, stamp.ctime_ns, stamp.dev, stamp.ino, now, job.id)
 
     def note_waiting(self, job: Job, reason: str) -> None:
         """Say in a queued job's ``error`` why the watch does not find its file finished."""
@@ -134,6 +168,8 @@ class Jobs(JobTable):
     def claim(self, owner: str, under: Sequence[bytes] | None = None) -> Job | None:
         """Take the next due job for sending; None when nothing is due.
 
+        Those that have not failed come first, in the order in which they were found; then those
+        whose last failure is the longest ago, so that no file holds up the others.
         ``under`` limits it to paths inside these folders, or exactly these. A job whose name and
         size equal those of another's open or unknown attempt has to wait for that one.
         """
@@ -143,8 +179,8 @@ class Jobs(JobTable):
             rows = self.database.write(
                 f"UPDATE job SET state = 'uploading', owner = ?, lease_until = ?, updated_at = ? "  # noqa: S608 - in_places makes marks only
                 f"WHERE id = (SELECT id FROM job WHERE state = 'queued' AND ready = 1 "
-                f"AND next_attempt_at <= ? AND {_UNAMBIGUOUS}{where} ORDER BY id LIMIT 1) "
-                f"RETURNING id",
+                f"AND next_attempt_at <= ? AND {_UNAMBIGUOUS}{where} "
+                f"ORDER BY failed_at, id LIMIT 1) RETURNING id",
                 owner,
                 now + LEASE_SECONDS,
                 now,
@@ -188,12 +224,14 @@ class Jobs(JobTable):
         not_before: float = 0.0,
         charge: bool = False,
         suspect: bool = False,
+        failed: bool = False,
         error: str | None = None,
     ) -> bool:
         """Put a job that was being sent back into the queue.
 
-        ``charge`` counts the attempt as the file's; ``suspect`` notes that its answer may be the
-        file's fault. False when the job was dropped meanwhile.
+        ``failed`` puts it behind those that have not failed since; ``charge`` counts the attempt
+        as the file's; ``suspect`` notes that its answer may be the file's fault. False when the
+        job was dropped meanwhile.
         """
         now = self.clock.now()
         return self.move(
@@ -203,6 +241,7 @@ class Jobs(JobTable):
             reason,
             ready=int(ready),
             next_attempt_at=not_before,
+            failed_at=now if failed else 0.0,
             attempts=job.attempts + int(charge),
             suspect_at=now if suspect else job.suspect_at,
             error=error,
@@ -240,6 +279,8 @@ class Jobs(JobTable):
             fingerprint=fingerprint,
             mtime_ns=stamp.mtime_ns,
             ctime_ns=stamp.ctime_ns,
+            dev=stamp.dev,
+            ino=stamp.ino,
             error=None,
             sidecar_due=1,
             check_at=self.clock.now(),
@@ -253,13 +294,28 @@ class Jobs(JobTable):
         )
 
     def skip(self, job: Job, error: str) -> bool:
-        """No upload is needed. ``error`` says why."""
-        return self.move(job.id, job.state, JobState.SKIPPED, error, error=error)
+        """No upload is needed. ``error`` says why.
 
-    def rescue(self, owner: str) -> list[Job]:
-        """Put back what other, dead instances were sending. Call it with the folder's lock held."""
+        False while it is unknown whether an earlier attempt has arrived: that comes first.
+        """
         with self.database.transaction():
-            stale = self.all(f"{SELECT} WHERE state = 'uploading' AND owner IS NOT ?", owner)
+            sql = "SELECT 1 FROM attempt WHERE job = ? AND outcome IS NULL"
+            if self.database.read_one(sql, job.id) is not None:
+                return False
+            return self.move(job.id, job.state, JobState.SKIPPED, error, error=error)
+
+    def rescue(self) -> list[Job]:
+        """At start: put back what dead instances were sending, and mend times out of reach.
+
+        A clock that was wrong when they were written must not put anything off for ever. Call it
+        with the state folder's lock held.
+        """
+        now = self.clock.now()
+        with self.database.transaction():
+            stale = self.all(f"{SELECT} WHERE state = 'uploading'")
             for job in stale:
                 self.release(job, "the program ended while it was being sent")
+            for column, most in (("next_attempt_at", LONGEST_RETRY), ("check_at", LONGEST_CHECK)):
+                sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"  # noqa: S608 - our own names
+                self.database.write(sql, now, now + most)
         return stale

@@ -97,6 +97,25 @@ class Journal:
         sql = "UPDATE attempt SET unknown_at = ?, error = ?, fingerprint = ? WHERE id = ?"
         self._db.write(sql, self._clock.now(), error, fingerprint, attempt)
 
+    def abandon(self, attempt: int, error: str) -> None:
+        """Its sender failed in a way nobody foresaw; what is not known to have ended is open."""
+        now = self._clock.now()
+        with self._db.transaction():
+            self._db.write(
+                "UPDATE attempt SET outcome = 'failed', error = ?, ended_at = ? "
+                "WHERE id = ? AND outcome IS NULL AND step = 'begun'",
+                error,
+                now,
+                attempt,
+            )
+            self._db.write(
+                "UPDATE attempt SET unknown_at = ?, error = ? "
+                "WHERE id = ? AND outcome IS NULL AND unknown_at IS NULL",
+                now,
+                error,
+                attempt,
+            )
+
     def not_listed(self, attempt: int) -> None:
         """The account's list was asked, and does not show it (yet)."""
         self._db.write("UPDATE attempt SET lookups = lookups + 1 WHERE id = ?", attempt)
@@ -126,7 +145,8 @@ class Journal:
             )
             self._db.write(
                 "UPDATE attempt SET unknown_at = ?, error = 'the program ended meanwhile' "
-                "WHERE outcome IS NULL AND unknown_at IS NULL",
+                "WHERE outcome IS NULL AND (unknown_at IS NULL OR unknown_at > ?)",
+                now,
                 now,
             )
 

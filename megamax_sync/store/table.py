@@ -9,6 +9,9 @@ from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, Job, JobState, check_transition
 from megamax_sync.store.database import Database
 
+#: Values asked for in one query; SQLite takes 32,766.
+BATCH = 500
+
 _COLUMNS = [field for field in Job.__dataclass_fields__ if field != "stamp"]
 SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"  # noqa: S608 - column names of our own
 

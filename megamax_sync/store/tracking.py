@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from megamax_sync.job import Job, JobState
-from megamax_sync.store.database import in_places
+from megamax_sync.store.places import in_places
 from megamax_sync.store.table import SELECT, JobTable
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from megamax_sync.job import Job, JobState
-from megamax_sync.store.database import Database, in_places
+from megamax_sync.store.database import Database
 from megamax_sync.store.journal import SELECT as ATTEMPTS
 from megamax_sync.store.journal import Attempt
+from megamax_sync.store.places import in_places
 from megamax_sync.store.table import SELECT, job_of
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
 
-from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.api.retry import RetryPolicy, Stop
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
     FileChanged,
@@ -41,7 +40,7 @@ class Ledger:
         policy: RetryPolicy,
         max_attempts: int,
         first_lookup: float,
-        stop: threading.Event,
+        stop: Stop,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
     ) -> None:
@@ -55,10 +54,15 @@ class Ledger:
         self._on_error = on_error
         self._on_fine = on_fine
 
+    def wait_as(self, stop: Stop) -> None:
+        """Wait until ``stop``, where the queue cannot be written; for one who is watched over."""
+        self._stop = stop
+
     def look_again(self, job: Job, wait: float) -> None:
         """The list does not show it yet; ask again in ``wait`` seconds."""
         reason = "looking for it in the account's list"
-        self.release(job, reason, not_before=self._clock.now() + wait, error=job.error)
+        due = self._clock.now() + wait
+        self.release(job, reason, not_before=due, failed=True, error=job.error)
 
     def used_up(self, job: Job) -> bool:
         """Fail a job that has no attempts left; called once its lost uploads are settled."""
@@ -134,10 +138,10 @@ class Ledger:
         files_fault = (
             answered
             and job.suspect_at is not None
-            and self._store.jobs.another_arrived_since(job.suspect_at)
+            and self._record(self._another_arrived_since(job.suspect_at))
         )
         attempts = job.attempts + int(files_fault)
-        unsettled = self._store.journal.unknown_of(job)
+        unsettled = self._record(lambda: self._store.journal.unknown_of(job))
         if files_fault and attempts >= self._max_attempts and not unsettled:
             self._fail(job, f"{error} ({attempts} attempts)")
             return True
@@ -148,22 +152,17 @@ class Ledger:
             not_before=self._clock.now() + wait,
             charge=files_fault,
             suspect=answered,
+            failed=True,
             error=str(error),
         )
-        _log.warning(
-            "upload.retry_scheduled",
-            job=job.id,
-            path=job.path,
-            error=str(error),
-            attempts=attempts,
-            seconds=round(wait, 1),
-        )
+        self._say_retry(job, error, attempts, wait)
         return files_fault
 
     def file_failed(self, job: Job, attempt: int, error: FileError) -> None:
         """The file itself cannot be sent, at least not now."""
         self._record(lambda: self._store.journal.failed(attempt, str(error)))
         if isinstance(error, FileVanished | FileChanged):
+            _log.warning("upload.discarded", job=job.id, path=job.path, error=str(error))
             # What became of it is for the watch to find out; it costs no attempt.
             self.release(job, str(error), ready=False)
             return
@@ -172,9 +171,28 @@ class Ledger:
             self._fail(job, str(error))
             return
         wait = self._policy.delay(attempts, error)
-        self.release(
-            job, str(error), not_before=self._clock.now() + wait, charge=True, error=str(error)
-        )
+        due = self._clock.now() + wait
+        self.release(job, str(error), not_before=due, charge=True, failed=True, error=str(error))
+        self._say_retry(job, error, attempts, wait)
+
+    def abandon(self, job: Job, attempt: int | None, error: str) -> None:
+        """Something nobody foresaw: the job goes back, and what may have arrived is looked up."""
+        if attempt is not None:
+            self._record(lambda: self._store.journal.abandon(attempt, error))
+        self.hand_back(job, error)
+
+    def give_back(self, job: Job, attempt: int, reason: str) -> None:
+        """Nothing was sent, or not all of it, and nobody is to blame."""
+        self._record(lambda: self._store.journal.failed(attempt, reason))
+        self.release(job, reason, not_before=self._clock.now() + _GATE_CLOSES)
+
+    def hand_back(self, job: Job, reason: str, *, error: str | None = None) -> None:
+        """Put a job back that failed at no fault of its own."""
+        due = self._clock.now() + _GATE_CLOSES
+        self.release(job, reason, not_before=due, failed=True, error=error)
+
+    @staticmethod
+    def _say_retry(job: Job, error: MegamaxError, attempts: int, wait: float) -> None:
         _log.warning(
             "upload.retry_scheduled",
             job=job.id,
@@ -184,14 +202,8 @@ class Ledger:
             seconds=round(wait, 1),
         )
 
-    def give_back(self, job: Job, attempt: int, reason: str) -> None:
-        """Nothing was sent, or not all of it, and nobody is to blame."""
-        self._record(lambda: self._store.journal.failed(attempt, reason))
-        self.hand_back(job, reason)
-
-    def hand_back(self, job: Job, reason: str, *, error: str | None = None) -> None:
-        """Put a job back that failed at no fault of its own."""
-        self.release(job, reason, not_before=self._clock.now() + _GATE_CLOSES, error=error)
+    def _another_arrived_since(self, moment: float) -> Callable[[], bool]:
+        return lambda: self._store.jobs.another_arrived_since(moment)
 
     def _fail(self, job: Job, error: str) -> None:
         self._record(lambda: self._store.jobs.fail(job, error))
@@ -206,6 +218,7 @@ class Ledger:
         not_before: float = 0.0,
         charge: bool = False,
         suspect: bool = False,
+        failed: bool = False,
         error: str | None = None,
     ) -> None:
         """Put a job back into the queue; see :meth:`megamax_sync.store.jobs.Jobs.release`."""
@@ -217,6 +230,7 @@ class Ledger:
                 not_before=not_before,
                 charge=charge,
                 suspect=suspect,
+                failed=failed,
                 error=error,
             )
         )

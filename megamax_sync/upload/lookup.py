@@ -11,6 +11,7 @@ import structlog
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.clock import Clock
+from megamax_sync.errors import ServiceRefusal
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Attempt, Store
@@ -43,19 +44,32 @@ class Lookup:
         list has to be asked again, or 0.0 when it certainly did not arrive. Raises what the call
         raises.
         """
-        listed = client.files(folder=job.folder)
+        listed = self._list(client, job)
         beat()
-        owned = self._store.journal.owned(
-            remote.hashid for remote in listed if remote.size == unknown[0].size
-        )
         for attempt in unknown:
-            rivals = len(self._store.journal.unknown_of_size(attempt.size)) - 1
-            remote = find(attempt, listed, owned=owned, rivals=rivals)
-            if remote is not None:
-                if self._take(job, attempt, unknown, remote, beat):
-                    return None
-                owned.add(remote.hashid)
+            remote = self._find(attempt, listed)
+            if remote is not None and self._take(job, attempt, remote, beat):
+                return None
         return self._not_listed(job)
+
+    @staticmethod
+    def _list(client: MegamaxClient, job: Job) -> list[RemoteFile]:
+        try:
+            return client.files(folder=job.folder)
+        except ServiceRefusal:
+            if job.folder is None:
+                raise
+            # A folder that is no more says nothing about the service, and may have lost its files
+            # to the account's top.
+            return client.files()
+
+    def _find(self, attempt: Attempt, listed: list[RemoteFile]) -> RemoteFile | None:
+        sizes = [remote.hashid for remote in listed if remote.size == attempt.size]
+        # At one moment: who has arrived between two looks would be neither owned nor a rival.
+        with self._store.transaction():
+            owned = self._store.journal.owned(sizes)
+            rivals = len(self._store.journal.unknown_of_size(attempt.size)) - 1
+        return find(attempt, listed, owned=owned, rivals=rivals)
 
     def _not_listed(self, job: Job) -> float:
         wait = 0.0
@@ -73,7 +87,6 @@ class Lookup:
         self,
         job: Job,
         attempt: Attempt,
-        unknown: list[Attempt],
         remote: RemoteFile,
         beat: Callable[[], None],
     ) -> bool:
@@ -89,10 +102,10 @@ class Lookup:
         fingerprint = attempt.fingerprint or _fingerprint(job.path, job.stamp, beat)
         created = remote.created_at.timestamp() if remote.created_at else None
         with self._store.transaction():
+            if self._store.journal.owned([remote.hashid]):
+                # Taken by another while we looked at the file.
+                return False
             self._store.journal.arrived(attempt.id, remote.hashid)
-            for other in unknown:
-                if other.id != attempt.id:
-                    self._store.journal.failed(other.id, "another attempt arrived")
             taken = self._store.jobs.arrived(
                 job,
                 hashid=remote.hashid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -20,6 +21,7 @@ from megamax_sync.errors import (
     FileVanished,
     MegamaxError,
     ServiceNonsense,
+    StoreError,
     UploadCancelled,
     UploadRefused,
 )
@@ -162,9 +164,11 @@ class Sending:
         return Sent(answer, body.fingerprint or "", stamp, seconds)
 
     def _sent(self, attempt: int) -> None:
-        # First the fact, then its record: if writing it fails, it has been sent all the same.
+        # First the fact, then its record. If that cannot be written, the answer is worth more than
+        # the record: after a kill, "sending" is looked up as "sent" is.
         self._body_sent = True
-        self._store.journal.sent(attempt)
+        with contextlib.suppress(StoreError):
+            self._store.journal.sent(attempt)
 
     def _check(self) -> None:
         """Before each chunk: are we still to go on?"""

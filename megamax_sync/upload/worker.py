@@ -39,6 +39,8 @@ _log = structlog.get_logger()
 
 #: How often the lease of a long upload is prolonged, in seconds.
 _RENEW_SECONDS = 60.0
+#: By how much a service's clock may differ that does not say what time it is, in seconds.
+_UNKNOWN_CLOCK = 900.0
 
 
 class _Neutral(Exception):
@@ -91,12 +93,15 @@ class Uploader(Loop):
         self._api_gate = api_gate
         self._upload_gate = upload_gate
         self._policy = policy
+        ledger.wait_as(self.patience)
         self._ledger = ledger
         self._lookup = lookup
         self._preflight = preflight
-        self._owner = owner
+        self._owner = f"{owner}/{number}"
         self._under = under
         self._renewed_at = 0.0
+        #: The job that was claimed in this step, and its attempt once one was begun.
+        self._claimed: tuple[Job, int | None] | None = None
         #: The upload under way, for those who show it.
         self.progress: Progress | None = None
 
@@ -118,7 +123,19 @@ class Uploader(Loop):
                     self._send(job, attempt, fd, url)
             except _Neutral as neutral:
                 return neutral.wait
+            finally:
+                self._let_go()
         return 0.0
+
+    def _let_go(self) -> None:
+        """See to it that no claim outlives its step, whatever went wrong in it."""
+        claimed, self._claimed = self._claimed, None
+        if claimed is None:
+            return
+        job, attempt = claimed
+        with contextlib.suppress(StoreError):
+            if self._store.jobs.holds(job, self._owner):
+                self._ledger.abandon(job, attempt, "the upload ended in an unexpected way")
 
     # -- before ------------------------------------------------------------------------------
 
@@ -142,6 +159,7 @@ class Uploader(Loop):
             unknown = self._store.journal.unknown_of(job) if job else []
             # In the same commit as the claim: from now on no twin of it is claimed.
             attempt = self._store.journal.begin(job) if job and not unknown else None
+        self._claimed = None if job is None else (job, attempt)
         if job is None:
             due = self._store.jobs.next_claim(self._under)
             raise _Neutral(None if due is None else max(0.05, due - self.clock.now()))
@@ -197,13 +215,11 @@ class Uploader(Loop):
             beat=self.beat,
         )
         try:
-            offset = self._client.server_clock_offset or 0.0
-            self._store.journal.sending(attempt, self.clock.now() + offset)
+            self._store.journal.sending(attempt, self._service_time())
             _log.info(
                 "upload.started", job=job.id, path=job.path, size=job.stamp.size, folder=job.folder
             )
             sent = sending.send(job, attempt, fd, url, self.progress)
-            self._ledger.arrived(job, attempt, sent)
         except OutcomeUnknown as lost:
             if self._ledger.outcome_unknown(job, attempt, lost):
                 raise _Neutral(0.0) from lost
@@ -217,6 +233,9 @@ class Uploader(Loop):
         except FileError as error:
             self._ledger.file_failed(job, attempt, error)
             raise
+        except StoreError:
+            # The queue's trouble, which says nothing about the upload: see _let_go.
+            raise
         except MegamaxError as error:
             if self._ledger.service_failed(job, attempt, error):
                 raise _Neutral(0.0) from error
@@ -225,18 +244,25 @@ class Uploader(Loop):
             # A bug, or a file system that fails: the attempt stays open, and is looked up.
             self._ledger.release(job, f"unexpected {type(error).__name__}", error=job.error)
             raise
+        else:
+            self._ledger.arrived(job, attempt, sent)
         finally:
             self.progress = None
+
+    def _service_time(self) -> float:
+        """What the service's own clock says now, or a moment that it has certainly passed."""
+        offset = self._client.server_clock_offset
+        return self.clock.now() + (-_UNKNOWN_CLOCK if offset is None else offset)
 
     def _still_ours(self, job: Job) -> bool:
         if self.progress is not None:
             sent = self.progress.sent
             _log.debug("upload.progressed", job=job.id, path=job.path, sent=sent)
         now = self.clock.monotonic()
-        if now - self._renewed_at < _RENEW_SECONDS:
-            return self._store.jobs.holds(job, self._owner)
-        self._renewed_at = now
         try:
+            if now - self._renewed_at < _RENEW_SECONDS:
+                return self._store.jobs.holds(job, self._owner)
+            self._renewed_at = now
             return self._store.jobs.renew(job, self._owner)
         except StoreError:
             # A full disk under the queue is no reason to end an upload that goes well.

@@ -19,7 +19,7 @@ from megamax_sync.watch.coverage import Coverage
 from megamax_sync.watch.intake import Intake, Need
 from megamax_sync.watch.pending import Pending, PendingFiles
 from megamax_sync.watch.probe import look
-from megamax_sync.watch.rules import Folders, Rules
+from megamax_sync.watch.rules import Folders, Rules, Unwanted
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settle import Finished, Settling, Waits
 from megamax_sync.watch.walker import Walker
@@ -87,6 +87,7 @@ class Watcher(Loop):
         )
         self._rescan_at: float | None = 0.0
         self._pending = PendingFiles()
+        self._unsettled_mark = 0
         self._started = False
         self._watched_until = 0.0
         #: Set once everything has been walked for the first time.
@@ -171,9 +172,11 @@ class Watcher(Loop):
     # -- settling ----------------------------------------------------------------------------
 
     def _adopt_unsettled(self) -> None:
-        for job in self._store.jobs.unsettled():
-            if job.path not in self._pending:
-                self._add_pending(job.path, job.root)
+        unsettled, mark = self._store.jobs.unsettled_since(self._unsettled_mark)
+        for path, root in unsettled:
+            if path not in self._pending:
+                self._add_pending(path, root)
+        self._unsettled_mark = mark
 
     def _add_pending(self, path: bytes, root: bytes | None) -> None:
         settling = self._pending.recall(path)
@@ -218,9 +221,18 @@ class Watcher(Loop):
         if isinstance(verdict, Waits):
             self._put_off(path, pending, verdict)
             return None
+        if isinstance(verdict, Unwanted):
+            # It is perhaps about to be written anew; a job that waits for it need not.
+            if self._leave_out(path, verdict.reason):
+                self._pending.remove(path)
+            else:
+                self._put_off(path, pending, Waits("size", verdict.reason, 30.0))
+            return None
         return Found(path, pending.root, stamp)
 
-    def _judge(self, path: bytes, pending: Pending, stamp: FileStamp) -> Finished | Waits:
+    def _judge(
+        self, path: bytes, pending: Pending, stamp: FileStamp
+    ) -> Finished | Waits | Unwanted:
         before = pending.settling.stamp
         pending.changes += int(before is not None and before != stamp)
         quiet = pending.settling.quiet(
@@ -231,7 +243,7 @@ class Watcher(Loop):
         unwanted = self._rules.unwanted_size(stamp.size)
         # What was handed in by name may be as small as it likes, but not empty.
         if unwanted and (pending.root is not None or not stamp.size):
-            return Waits("size", unwanted.reason, 30.0)
+            return unwanted
         return pending.settling.judge(look(path, pending.root))
 
     def _put_off(self, path: bytes, pending: Pending, waits: Waits) -> None:
@@ -266,12 +278,25 @@ class Watcher(Loop):
                 waits = Waits("root", "its watched folder is missing", 30.0)
                 self._put_off(path, pending, waits)
                 return
+        elif not os.path.isdir(os.path.dirname(path)):
+            # Handed in, and nobody watches its disk: a folder that is missing proves nothing.
+            self._put_off(path, pending, Waits("root", "its folder is missing", 30.0))
+            return
         self._pending.remove(path)
+        self._leave_out(path, VANISHED)
+
+    def _leave_out(self, path: bytes, reason: str) -> bool:
+        """The job of this path needs no upload; False if there is none that waits for us."""
         job: Job | None = self._store.jobs.latest(path)
-        queued = job is not None and job.state is JobState.QUEUED
-        if job is not None and queued and self._store.jobs.skip(job, VANISHED):
-            _log.info("file.skipped", job=job.id, path=path, reason=VANISHED)
+        waits = job is not None and job.state is JobState.QUEUED and not job.ready
+        if job is not None and waits:
+            if self._store.jobs.skip(job, reason):
+                _log.info("file.skipped", job=job.id, path=path, reason=reason)
+            else:
+                # An earlier attempt may have arrived: the upload looks for that first.
+                self._store.jobs.settle(job, job.stamp)
         self._store.database.wake()
+        return waits
 
     def _beat_or_stop(self) -> None:
         self.beat()

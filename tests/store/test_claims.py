@@ -195,7 +195,7 @@ def test_a_killed_process_loses_nothing(path: str) -> None:
     with Store(path, Clock()) as store:
         held = store.views.counts()[JobState.UPLOADING]
         store.journal.rescue()
-        rescued = store.jobs.rescue("the next")
+        rescued = store.jobs.rescue()
         assert {job.id for job in rescued} >= set(said)
         assert len(rescued) == held
         counts = store.views.counts()
@@ -207,11 +207,30 @@ def test_a_killed_process_loses_nothing(path: str) -> None:
             assert attempt.unknown_at is not None
 
 
-def test_rescue_leaves_the_living_alone(store: Store, add: Add) -> None:
-    """What this very instance is sending is not taken from it."""
+def test_rescue_puts_back_what_was_claimed(store: Store, add: Add) -> None:
+    """Whoever holds the folder's lock at its start knows that nobody else is sending."""
     add()
     mine = store.jobs.claim("me")
     assert mine is not None
-    assert store.jobs.rescue("me") == []
-    assert [job.id for job in store.jobs.rescue("the next")] == [mine.id]
+    assert [job.id for job in store.jobs.rescue()] == [mine.id]
     assert fetch(store, mine).state is JobState.QUEUED
+
+
+def test_rescue_mends_times_of_a_clock_that_was_wrong(store: Store, add: Add) -> None:
+    """Nothing is put off for longer than anything ever is."""
+    add()
+    job = store.jobs.claim("me")
+    assert job is not None
+    store.jobs.release(job, "later", not_before=job.created_at + 3e8)
+    store.jobs.rescue()
+    assert store.jobs.claim("me") is not None
+
+
+def test_a_failed_job_goes_behind_the_others(store: Store, add: Add) -> None:
+    """No file holds up the queue: after a failure the next claim takes another."""
+    first, second = add(), add()
+    for expected in (first, second, first):
+        job = store.jobs.claim("me")
+        assert job is not None
+        assert job.id == expected.id
+        store.jobs.release(job, "500", failed=True)

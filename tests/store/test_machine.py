@@ -164,7 +164,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def die(self) -> None:
         self.store.journal.rescue()
-        rescued = {job.id for job in self.store.jobs.rescue("the next")}
+        rescued = {job.id for job in self.store.jobs.rescue()}
         assert rescued == {n for n, one in self.model.items() if one.state is S.UPLOADING}
         for number, one in self.model.items():
             (job,) = [fetch(self.store, number)]

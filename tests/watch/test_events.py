@@ -148,6 +148,7 @@ def test_the_innermost_of_nested_folders_is_told(field: Field) -> None:
 def test_a_deleted_folder_that_comes_back_is_watched_again(field: Field) -> None:
     """Its watch died with it; both what lies in it then and what comes later are found."""
     watcher = start(field)
+    until(lambda: not os.listdir(field.drop))
     field.drop.rmdir()
     field.clock.ahead += 11
     field.store.database.wake()

@@ -20,6 +20,7 @@ CREATE TABLE job (
     attempts        INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     suspect_at      REAL,                       -- the last answer that may be the file's fault
     next_attempt_at REAL    NOT NULL DEFAULT 0,
+    failed_at       REAL    NOT NULL DEFAULT 0, -- the last failure: behind all that have had none
     owner           TEXT,                       -- the instance that is sending it …
     lease_until     REAL,                       -- … and until when it may be believed
     error           TEXT,
@@ -53,7 +54,7 @@ CREATE INDEX job_by_path ON job (path, id);
 CREATE INDEX job_by_hashid ON job (hashid) WHERE hashid IS NOT NULL;
 CREATE INDEX job_by_change ON job (updated_at);
 CREATE INDEX job_by_state ON job (state, updated_at);
-CREATE INDEX job_to_claim ON job (id) WHERE state = 'queued' AND ready = 1;
+CREATE INDEX job_to_claim ON job (failed_at, id) WHERE state = 'queued' AND ready = 1;
 CREATE INDEX job_to_settle ON job (id) WHERE state = 'queued' AND ready = 0;
 CREATE INDEX job_to_check ON job (check_at) WHERE check_at IS NOT NULL;
 CREATE INDEX job_to_write ON job (id) WHERE sidecar_due = 1;

@@ -1,0 +1,120 @@
+"""``explain PATH``: the rule that decides whether a file is uploaded, by name and value."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Annotated
+
+import typer
+
+from megamax_sync.cli import output
+from megamax_sync.cli.context import Root, quiet_log, reading
+from megamax_sync.cli.judge import Judge, Verdict
+from megamax_sync.clock import Clock, iso
+from megamax_sync.config import Settings
+from megamax_sync.daemon import rules
+from megamax_sync.job import FileStamp, Job, JobState
+from megamax_sync.state import StateFolder
+from megamax_sync.store import Store
+from megamax_sync.watch.rules import Unwanted
+from megamax_sync.watch.scanner import Found
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explain")(explain)
+
+
+def explain(
+    ctx: typer.Context, path: Annotated[str, typer.Argument(metavar="PATH", help="A file.")]
+) -> None:
+    """Say why a file is, or is not, going to be uploaded: the rule that decides."""
+    root: Root = ctx.obj
+    settings = root.settings()
+    quiet_log(settings)
+    raw = os.fsencode(os.path.abspath(os.path.expanduser(path)))
+    with reading(StateFolder(settings.state_dir)) as store:
+        reason = _Explanation(settings, store).of(raw)
+    if reason is None:
+        raise output.BadUsage(
+            f"explain: there is no '{path}', and no job of it; give a file's path"
+        )
+    output.say(output.one_line(reason))
+
+
+class _Explanation:
+    """Goes through the rules in the order in which the daemon does."""
+
+    def __init__(self, settings: Settings, store: Store | None) -> None:
+        self._settings = settings
+        self._store = store
+        self._rules = rules(settings)
+
+    def of(self, path: bytes) -> str | None:
+        """Return the sentence; None for what is not there and never was."""
+        path = self._as_watched(path)
+        job = self._store.jobs.latest(path) if self._store else None
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            return self._missing(job, error)
+        # A job that was handed in goes on whatever the rules say.
+        root = job.root if job else self._rules.root_of(path)
+        handed_in = job is not None and root is None
+        unwanted = None if handed_in else self._unwanted(path, status)
+        if unwanted is not None and (job is None or job.state is JobState.SKIPPED):
+            return unwanted.reason
+        if stat.S_ISDIR(status.st_mode):
+            return "a folder; explain takes files"
+        if not stat.S_ISREG(status.st_mode):
+            return "no regular file"
+        one = Found(path, root, FileStamp.of(status))
+        judge = Judge(self._settings, self._store)
+        verdict = judge.verdict(one)
+        return verdict.reason or self._goes(judge, one, verdict)
+
+    def _as_watched(self, path: bytes) -> bytes:
+        """Name the file as the scan does, where its watched folder is reached through a link."""
+        if self._rules.root_of(path) is None:
+            real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+            for root in self._rules.roots:
+                top = os.path.join(os.path.realpath(root), b"")
+                if real.startswith(top):
+                    return os.path.join(root, real[len(top) :])
+        return path
+
+    @staticmethod
+    def _missing(job: Job | None, error: OSError) -> str | None:
+        if job is not None:
+            detail = f" ({job.error})" if job.error else ""
+            hashid = f" as {job.hashid}" if job.hashid else ""
+            return f"{job.state}{hashid}{detail}; the file is not there: {error.strerror}"
+        return None if isinstance(error, FileNotFoundError) else f"unreadable: {error.strerror}"
+
+    def _unwanted(self, path: bytes, status: os.stat_result) -> Unwanted | None:
+        root = self._rules.root_of(path)
+        if root is None:
+            return Unwanted(
+                "outside",
+                "outside the watched folders (MEGAMAX_WATCH); megamax-sync upload takes it",
+            )
+        unwanted = self._rules.unwanted(path, root)
+        if unwanted is None and stat.S_ISLNK(status.st_mode):
+            return Unwanted("symlink", "a symbolic link, which is not followed")
+        if unwanted is None and stat.S_ISREG(status.st_mode):
+            return self._rules.unwanted_size(status.st_size)
+        return unwanted
+
+    def _goes(self, judge: Judge, one: Found, verdict: Verdict) -> str:
+        """It is wanted and finished: what it waits for."""
+        target = judge.target(one, verdict)
+        if self._store is not None and self._store.settings.paused:
+            return f"waits: uploads are paused, megamax-sync resume lets them go on ({target})"
+        job = verdict.job
+        if job is None or job.state is not JobState.QUEUED:
+            return f"will be uploaded ({target})"
+        if job.next_attempt_at > Clock().now():
+            error = f" after: {job.error}" if job.error else ""
+            return f"queued: next attempt at {iso(job.next_attempt_at)}{error} ({target})"
+        return f"queued as job {job.id}: waits for a worker ({target})"
