@@ -1,7 +1,7 @@
 """The truth about a folder: what ``os.scandir`` finds in it.
 
-The walk is a generator that yields after every folder, so that its owner can do other work in
-between, and stop.
+The walk is a generator that yields after every folder, and inside large ones, so that its owner can
+do other work in between, and stop.
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from megamax_sync.job import FileStamp
 from megamax_sync.watch.rules import Rules, Unwanted
 
 _DIGITS = re.compile(rb"(\d+)")
+_Key = list[tuple[int, int, bytes]]
+
+#: Entries of one folder that are read, or judged, in one go.
+PIECE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +53,31 @@ class Walk:
     roots: set[bytes] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[list[Found]]:
-        """Yield what is wanted, a folder at a time, in natural order (``ep 2``, ``ep 10``)."""
+        """Yield what is wanted, in natural order (``ep 2``, ``ep 10``) folder by folder.
+
+        Each folder comes as one list; one of more than :data:`PIECE` entries as several, with
+        empty ones while it is read.
+        """
         folders = [self.top]
         while folders:
-            found, below = self._list(folders.pop())
+            below: list[bytes] = []
+            yield from self._list(folders.pop(), below)
             if self.subtree:
                 folders.extend(reversed(below))
-            yield found
 
-    def _list(self, folder: bytes) -> tuple[list[Found], list[bytes]]:
+    def _list(self, folder: bytes, below: list[bytes]) -> Iterator[list[Found]]:
         found: list[Found] = []
-        below: list[bytes] = []
         # The innermost watched folder decides, also for one that is nested in another.
         root = folder if folder in self.rules.roots else self.rules.root_of(folder)
         if root is None:
-            return found, below
+            yield found
+            return
         if folder == root:
             self.roots.add(root)
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: natural(entry.name))
-        except (FileNotFoundError, NotADirectoryError):
-            return found, below
-        except OSError as error:
-            self.unreadable.append((folder, error.strerror or str(error)))
-            return found, below
-        if self.on_folder is not None:
-            self.on_folder(folder)
-        for entry in entries:
+        for number, entry in enumerate((yield from self._read(folder))):
+            if number and number % PIECE == 0:
+                yield found
+                found = []
             if entry.is_dir(follow_symlinks=False):
                 watched = entry.path in self.rules.roots
                 if watched or not self.rules.unwanted_folder(entry.path, root):
@@ -88,7 +90,26 @@ class Walk:
                 found.append(one)
             elif one is not None and self.on_unwanted is not None:
                 self.on_unwanted(entry.path, one)
-        return found, below
+        yield found
+
+    def _read(self, folder: bytes) -> Generator[list[Found], None, list[os.DirEntry[bytes]]]:
+        """Return what is listed, in natural order; nothing for what cannot be."""
+        entries: list[tuple[_Key, os.DirEntry[bytes]]] = []
+        try:
+            with os.scandir(folder) as listing:
+                for entry in listing:
+                    entries.append((natural(entry.name), entry))
+                    if len(entries) % PIECE == 0:
+                        yield []
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            self.unreadable.append((folder, error.strerror or str(error)))
+            return []
+        if self.on_folder is not None:
+            self.on_folder(folder)
+        entries.sort(key=itemgetter(0))
+        return [entry for _, entry in entries]
 
     def _judge(self, entry: os.DirEntry[bytes], root: bytes) -> Found | Unwanted | None:
         unwanted = self.rules.unwanted_name(entry.path, root)
@@ -127,7 +148,7 @@ def walks(
             seen |= walk.roots
 
 
-def natural(name: bytes) -> list[tuple[int, int, bytes]]:
+def natural(name: bytes) -> _Key:
     """Sort key by which numbers inside names count as numbers."""
     return [
         (0, int(part), part) if part.isdigit() else (1, 0, part.lower())

@@ -13,6 +13,11 @@ from megamax_sync.watch.scanner import Found, Walk, walks
 
 _log = structlog.get_logger()
 
+#: A folder that was walked is left alone for so many times as long, whatever happens in it …
+_REST = 10.0
+#: … but not for longer than this, in seconds, and not at all after a walk shorter than this.
+_LONGEST_REST, _SHORT_WALK = 60.0, 0.02
+
 
 class Walker:
     """Walks one folder after the other, and gives way in between."""
@@ -40,13 +45,17 @@ class Walker:
         self._beat = beat
         self._lock = threading.Lock()
         self._marked: dict[bytes, bool] = {}
+        #: A folder was marked for the first time since :meth:`advance` looked.
+        self._news = False
+        #: Until when folders are left alone, by the monotonic clock.
+        self._rests: dict[bytes, float] = {}
         self._marked_walk: Iterator[None] | None = None
         self._scan: Iterator[None] | None = None
         self._unreadable: dict[bytes, str] = {}
 
     @property
     def busy(self) -> bool:
-        """There is something to walk."""
+        """There is something to walk, now or after a rest."""
         return bool(self._marked) or self._marked_walk is not None or self.scanning
 
     @property
@@ -54,10 +63,21 @@ class Walker:
         """A walk over everything is under way."""
         return self._scan is not None
 
-    def mark(self, folder: bytes, subtree: bool) -> bool:
-        """Have a folder walked; True if it is the first one. Called on any thread."""
+    def next_walk(self) -> float | None:
+        """Return the moment of the monotonic clock at which something is to be walked."""
+        if self.scanning or self._marked_walk is not None:
+            return 0.0
         with self._lock:
-            first = not self._marked
+            return min((self._rests.get(folder, 0.0) for folder in self._marked), default=None)
+
+    def mark(self, folder: bytes, subtree: bool) -> bool:
+        """Have a folder walked; True if :meth:`next_walk` may now be sooner.
+
+        Called on any thread.
+        """
+        with self._lock:
+            first = folder not in self._marked and not self._news
+            self._news = self._news or first
             self._marked[folder] = self._marked.get(folder, False) or subtree
         return first
 
@@ -65,14 +85,20 @@ class Walker:
         """Have everything walked."""
         self._scan = self._walk_everything()
 
-    def advance(self, until: float) -> bool:
-        """Walk until this moment of the monotonic clock; True when all has been walked."""
-        if self._marked_walk is None and self._marked:
+    def advance(self, seconds: float) -> bool:
+        """Walk for this long, marked folders and everything each; True when all has been walked."""
+        with self._lock:
+            self._news = False
+        now = self._clock.monotonic()
+        due = self.next_walk()
+        if self._marked_walk is None and self._marked and due is not None and due <= now:
             self._marked_walk = self._walk_marked()
-        if self._marked_walk is not None and self._go_on(self._marked_walk, until):
+        if self._marked_walk is not None and self._go_on(self._marked_walk, now + seconds):
             self._marked_walk = None
         if self._scan is None:
             return False
+        # A time of its own: folders that are marked again and again must not hold it up.
+        until = self._clock.monotonic() + seconds
         try:
             over = self._go_on(self._scan, until)
         except BaseException:
@@ -91,21 +117,44 @@ class Walker:
         return False
 
     def _walk_marked(self) -> Iterator[None]:
-        while self._marked:
-            with self._lock:
-                folder = next(iter(self._marked))
-                subtree = self._marked.pop(folder)
+        while (marked := self._take_marked()) is not None:
+            folder, subtree = marked
             root = folder if folder in self._rules.roots else self._rules.root_of(folder)
             if root is None or self._rules.unwanted_way(folder, root):
                 continue
+            walk = iter(Walk(self._rules, folder, subtree=subtree, on_folder=self._visited))
+            took = 0.0
             try:
-                for found in Walk(self._rules, folder, subtree=subtree, on_folder=self._visited):
+                while True:
+                    began = self._clock.monotonic()
+                    found = next(walk, None)
+                    if found is None:
+                        break
                     self._offer(found)
+                    # Without what others do between two steps.
+                    took += self._clock.monotonic() - began
                     yield
             except Exception:
                 # Nobody else is going to name it again.
                 self.mark(folder, subtree)
                 raise
+            self._let_rest(folder, took)
+
+    def _take_marked(self) -> tuple[bytes, bool] | None:
+        """Take the first marked folder that is not to be left alone."""
+        now = self._clock.monotonic()
+        with self._lock:
+            for folder in self._marked:
+                if self._rests.get(folder, 0.0) <= now:
+                    return folder, self._marked.pop(folder)
+        return None
+
+    def _let_rest(self, folder: bytes, took: float) -> None:
+        now = self._clock.monotonic()
+        with self._lock:
+            self._rests = {one: until for one, until in self._rests.items() if until > now}
+            if took >= _SHORT_WALK:
+                self._rests[folder] = now + min(took * _REST, _LONGEST_REST)
 
     def _walk_everything(self) -> Iterator[None]:
         began, files, candidates = self._clock.monotonic(), 0, 0

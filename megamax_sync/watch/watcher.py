@@ -128,12 +128,14 @@ class Watcher(Loop):
         if not self._started:
             self._started = True
             self.coverage.start()
-        self._watched_until = self.clock.monotonic() + self.coverage.tick(busy=self._walker.busy)
         now = self.clock.monotonic()
+        walk_at = self._walker.next_walk()
+        walking = walk_at is not None and walk_at <= now
+        self._watched_until = now + self.coverage.tick(busy=walking)
         if self._rescan_at is not None and now >= self._rescan_at and not self._walker.scanning:
             self._walker.begin_scan()
         self._adopt_unsettled()
-        if self._walker.advance(now + _SLICE):
+        if self._walker.advance(_SLICE):
             self._rescan_at = self.clock.monotonic() + self._rescan_seconds
             if not self._rescan_seconds:
                 self._rescan_at = None
@@ -144,10 +146,8 @@ class Watcher(Loop):
         return self._seconds_to_next()
 
     def _seconds_to_next(self) -> float | None:
-        if self._walker.busy:
-            return 0.0
-        due = self._pending.next_due()
-        moments = [] if due is None else [due]
+        dues = (self._walker.next_walk(), self._pending.next_due())
+        moments = [due for due in dues if due is not None]
         if self._rescan_at is not None:
             moments.append(self._rescan_at)
         if self._rules.roots:

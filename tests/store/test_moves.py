@@ -173,6 +173,67 @@ def test_touched_files_keep_their_job(store: Store, add: Add) -> None:
     assert touched.state is S.DONE
 
 
+def test_a_touched_file_has_its_sidecar_written_again(
+    store: Store, add: Add, clock: TurnedClock
+) -> None:
+    """It shows the file's time, and one that is just being written does not pay that debt."""
+    job = bring(store, add(), S.DONE)
+    store.tracking.sidecar_written(job, b"/v/s")
+    assert not fetch(store, job).sidecar_due
+    clock.time += 1
+    store.jobs.restamp(job, FileStamp(10, 8, 7, 6, 5))
+    store.tracking.sidecar_written(job, b"/v/s")
+    assert fetch(store, job).sidecar_due
+    waiting = add(b"/v/b.mp4")
+    store.jobs.restamp(waiting, FileStamp(10, 8, 7, 6, 5))
+    assert not fetch(store, waiting).sidecar_due
+
+
+def test_an_arrival_keeps_the_whole_stamp(store: Store, add: Add) -> None:
+    """The next scan compares with the file as it was sent, by its inode too."""
+    job = bring(store, add(), S.UPLOADING)
+    stamp = FileStamp(10, 11, 12, 13, 14)
+    assert store.jobs.arrived(
+        job,
+        hashid="H1",
+        status="onqueue",
+        name="",
+        size=10,
+        uploaded_at=None,
+        fingerprint=None,
+        stamp=stamp,
+        reason="sent",
+    )
+    assert fetch(store, job).stamp == stamp
+
+
+def test_jobs_become_unsettled_in_the_order_of_their_history(store: Store, add: Add) -> None:
+    """Each is named once after it came, came back or was retried, and none is left out."""
+    first = add(b"/v/a.mp4", ready=False)
+    add(b"/v/ready.mp4", size=11)
+    unsettled, mark = store.jobs.unsettled_since(0)
+    assert unsettled == [(b"/v/a.mp4", b"/v")]
+    assert store.jobs.unsettled_since(mark) == ([], mark)
+    second = add(b"/v/b.mp4", size=12, ready=False)
+    unsettled, mark = store.jobs.unsettled_since(mark)
+    assert unsettled == [(b"/v/b.mp4", b"/v")]
+    store.jobs.settle(first, first.stamp)
+    claimed = store.jobs.claim("me")
+    assert claimed is not None
+    assert store.jobs.unsettled_since(mark)[0] == []
+    store.jobs.release(claimed, "it changed", ready=False)
+    unsettled, mark = store.jobs.unsettled_since(mark)
+    assert unsettled == [(b"/v/a.mp4", b"/v")]
+    store.jobs.fail(fetch(store, second), "no")
+    store.orders.retry(fetch(store, second))
+    unsettled, mark = store.jobs.unsettled_since(mark)
+    assert unsettled == [(b"/v/b.mp4", b"/v")]
+    store.orders.forget(fetch(store, second))
+    assert store.jobs.unsettled_since(mark) == ([], mark)
+    add(b"/v/c.mp4", size=13, ready=False)
+    assert store.jobs.unsettled_since(mark)[0] == [(b"/v/c.mp4", b"/v")]
+
+
 def test_a_vanished_file_comes_back(store: Store, add: Add) -> None:
     """A skipped job is queued again as the file is now; any other is not."""
     job = bring(store, add(), S.SKIPPED)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from megamax_sync.watch.rules import Rules, Unwanted
-from megamax_sync.watch.scanner import Found, Walk, natural, walks
+from megamax_sync.watch.scanner import PIECE, Found, Walk, natural, walks
 
 
 def rules(*roots: Path, exclude: tuple[str, ...] = ()) -> Rules:
@@ -42,6 +42,19 @@ def test_files_come_in_natural_order_folder_by_folder(tmp_path: Path) -> None:
         "s9/a.mkv",
         "s10/a.mkv",
     ]
+
+
+def test_a_large_folder_comes_in_pieces(tmp_path: Path) -> None:
+    """Whoever walks can do other work within it; the order is that of the whole folder."""
+    count = 2 * PIECE + 10
+    for number in range(count):
+        (tmp_path / f"{number}.mkv").write_bytes(b"x")
+    (walk,) = walks(rules(tmp_path))
+    pieces = list(walk)
+    assert [len(piece) for piece in pieces] == [0, 0, PIECE, PIECE, 10]
+    files = [one for piece in pieces for one in piece]
+    assert below(tmp_path, files) == [f"{number}.mkv" for number in range(count)]
+    assert walk.files == walk.candidates == count
 
 
 def test_natural_order_takes_any_name() -> None:

@@ -477,3 +477,54 @@ def test_a_folder_that_cannot_be_read_is_said_once(
         "error": "Permission denied",
     }
     assert said == [expected]
+
+
+def test_a_hot_folder_does_not_keep_the_loop_busy(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large folder that is named again and again is walked now and then, the rest is rest."""
+    monkeypatch.setattr(walker_module, "_SHORT_WALK", 0.0)
+    monkeypatch.setattr(walker_module, "_REST", 1e6)
+    field.file("a.mkv")
+    watcher = field.watch()
+    root = os.fsencode(field.drop)
+    watcher.mark(root, False)
+    field.run(watcher)
+    watcher.mark(root, False)
+    wait = field.run(watcher)
+    assert wait is not None
+    assert wait > 1
+    assert not watcher.settled(), "what was named is walked before anybody goes"
+    field.run(watcher, ahead=61)
+    assert watcher.settled()
+
+
+def test_only_news_of_the_queue_are_read_at_each_step(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that wait for the watch are adopted once, also those that come back to it."""
+    watcher = field.watch()
+    field.run(watcher)
+    asked: list[int] = []
+    real = field.store.jobs.unsettled_since
+
+    def counted(mark: int) -> tuple[list[tuple[bytes, bytes | None]], int]:
+        unsettled, now = real(mark)
+        asked.append(len(unsettled))
+        return unsettled, now
+
+    monkeypatch.setattr(field.store.jobs, "unsettled_since", counted)
+    path = field.file("a.mkv", age=0)
+    stamp = stamp_of(path)
+    name = os.fsencode(path)
+    field.store.jobs.add(name, stamp, root=None, folder=None, ready=False, reason="handed in")
+    field.run(watcher)
+    field.run(watcher)
+    assert [name for name, _ in watcher.waiting()] == [name]
+    assert sum(asked) == 1
+    field.run(watcher, ahead=100)
+    job = field.store.jobs.claim("me")
+    assert job is not None
+    field.store.jobs.release(job, "it changed", ready=False)
+    field.run(watcher)
+    assert field.queued() == {"drop/a.mkv"}

@@ -1,0 +1,125 @@
+"""Walks in slices: whose turn it is, and which folders are left alone for a while."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from megamax_sync.watch.rules import Rules
+from megamax_sync.watch.scanner import Found
+from megamax_sync.watch.walker import Walker
+
+from .field import EXTENSIONS, TurnedClock
+
+
+class StillClock(TurnedClock):
+    """A clock that moves only when it is turned."""
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.ahead
+
+
+class Log(list[bytes]):
+    """The folders that were walked; each walk takes ``seconds``."""
+
+    def __init__(self, clock: StillClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.seconds = 0.0
+
+    def offer(self, found: list[Found]) -> None:
+        self.clock.ahead += self.seconds
+
+    def visited(self, folder: bytes) -> None:
+        self.append(os.path.basename(folder))
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    """A clock that stands still."""
+    return StillClock()
+
+
+@pytest.fixture
+def log(clock: StillClock) -> Log:
+    """What the walker did."""
+    return Log(clock)
+
+
+@pytest.fixture
+def walker(tmp_path: Path, clock: StillClock, log: Log) -> Walker:
+    """A walker over three folders in one."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    return Walker(
+        Rules((os.fsencode(tmp_path),), EXTENSIONS),
+        clock,
+        lost=lambda _root: False,
+        visited=log.visited,
+        offer=log.offer,
+        beat=lambda: None,
+    )
+
+
+def test_a_scan_advances_however_often_folders_are_marked(
+    walker: Walker, tmp_path: Path, log: Log
+) -> None:
+    """Marked walks that take their whole time leave the scan its own."""
+    log.seconds = 1.0
+    walker.begin_scan()
+    for number in range(4):
+        (tmp_path / f"m{number}").mkdir()
+        walker.mark(os.fsencode(tmp_path / f"m{number}"), False)
+        walker.advance(0.5)
+    assert log[0::2] == [b"m0", b"m1", b"m2", b"m3"]
+    assert log[1::2] == [os.fsencode(tmp_path.name), b"a", b"b", b"c"]
+
+
+def test_a_folder_that_took_long_is_left_alone_for_ten_times_as_long(
+    walker: Walker, tmp_path: Path, clock: StillClock, log: Log
+) -> None:
+    """Its mark stays, other folders are walked meanwhile, and nobody is woken in vain."""
+    log.seconds = 1.0
+    large = os.fsencode(tmp_path / "a")
+    assert walker.mark(large, False)
+    assert not walker.mark(large, False), "it is known already"
+    walker.advance(0.5)
+    walker.advance(0.5)
+    walked = clock.monotonic()
+    assert log == [b"a"]
+    assert walker.next_walk() is None
+    assert walker.mark(large, False), "somebody has to know when it is due"
+    walker.advance(0.5)
+    assert walker.busy
+    assert walker.next_walk() == walked + 10
+    assert not walker.mark(large, True)
+    log.seconds = 0.0
+    assert walker.mark(os.fsencode(tmp_path / "b"), False), "it is not left alone"
+    walker.advance(0.5)
+    assert log == [b"a", b"b"]
+    clock.ahead += 10
+    walker.advance(0.5)
+    assert log == [b"a", b"b", b"a"]
+    assert walker.next_walk() is None
+
+
+def test_a_tree_is_not_left_alone_for_longer_than_a_minute(
+    walker: Walker, tmp_path: Path, clock: StillClock, log: Log
+) -> None:
+    """A share that is slow to list is looked at all the same."""
+    log.seconds = 100.0
+    walker.mark(os.fsencode(tmp_path), True)
+    for _ in range(5):
+        walker.advance(0.5)
+    walker.mark(os.fsencode(tmp_path), True)
+    assert walker.next_walk() == clock.monotonic() + 60
+
+
+def test_short_walks_need_no_rest(walker: Walker, tmp_path: Path, log: Log) -> None:
+    """A folder whose walk costs next to nothing is walked as often as it is named."""
+    for _ in range(3):
+        walker.mark(os.fsencode(tmp_path / "a"), False)
+        walker.advance(0.5)
+    assert log == [b"a"] * 3
