@@ -1,0 +1,133 @@
+"""Figures: what was measured, what it is held against, and how it is written down."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sqlite3
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from megamax_sync import __version__
+
+_PARTS = ("watchdog", "httpx", "pydantic-settings", "structlog", "pathspec", "xxhash")
+
+_HEAD = """\
+# Figures
+
+Made by `make bench`, from outside: the installed program, each time a process of its own, against
+the embedded Megamax on the same machine. Nothing here is a promise for another machine; ratios
+travel better than seconds.
+
+| | |
+|---|---|
+"""
+
+_TAIL = """
+## How to repeat
+
+`make bench` measures everything and writes this file anew; it needs about 8 GB of free space in the
+temporary folder, `find`, and a limit on inotify watches (`fs.inotify.max_user_watches`) above
+21,000. `make bench BENCH_ARGS='--only scan'` measures one part and prints it, no more; `--size`,
+`--files` and `--entries` measure less. The page cache is warm in all of it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured thing: a median, and the least and greatest of the runs it is the median of.
+
+    ``below`` is the bar it has to stay under; None where there is none.
+    """
+
+    name: str
+    unit: str
+    median: float
+    least: float
+    greatest: float
+    runs: int
+    below: float | None
+
+    @property
+    def falls_short(self) -> bool:
+        """The bar is not met."""
+        return self.below is not None and self.median >= self.below
+
+
+@dataclass
+class Figures:
+    """All figures of one run, by the part that measured them."""
+
+    parts: dict[str, list[Figure]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def begin(self, part: str, note: str) -> None:
+        """Begin a part; ``note`` says in a sentence or two what it does."""
+        self.parts[part], self.notes[part] = [], note
+        print(f"{part}: {note}", flush=True)
+
+    def add(
+        self, name: str, values: float | Sequence[float], unit: str, *, below: float | None = None
+    ) -> None:
+        """Add a figure to the part that was begun last, and print it."""
+        runs = [float(values)] if isinstance(values, int | float) else list(values)
+        figure = Figure(name, unit, statistics.median(runs), min(runs), max(runs), len(runs), below)
+        next(reversed(self.parts.values())).append(figure)
+        bar = "" if below is None else f"   (bar: {_number(below)})"
+        print(f"  {name:<62} {_number(figure.median):>10} {unit}{bar}", flush=True)
+
+    def write(self, path: Path) -> None:
+        """Write all as Markdown."""
+        lines = [_HEAD + "".join(f"| {key} | {value} |\n" for key, value in _machine().items())]
+        short = [f for figures in self.parts.values() for f in figures if f.falls_short]
+        lines.append("## What falls short\n")
+        if short:
+            lines += [f"- {f.name}: {_measured(f)}, the bar is {_bar(f)}" for f in short]
+        else:
+            lines.append("Nothing: every figure that has a bar meets it.")
+        for part, figures in self.parts.items():
+            lines.append(f"\n## {part}\n\n{self.notes[part]}\n")
+            lines.append("| figure | median | range | runs | bar |\n|---|---|---|---|---|")
+            lines += [
+                f"| {f.name} | {_measured(f)} | {_range(f)} | {f.runs} | {_bar(f)} |"
+                for f in figures
+            ]
+        path.write_text("\n".join(lines) + "\n" + _TAIL, encoding="utf-8")
+
+
+def _measured(figure: Figure) -> str:
+    return f"{_number(figure.median)} {figure.unit}".rstrip()
+
+
+def _range(figure: Figure) -> str:
+    if figure.runs == 1:
+        return ""
+    return f"{_number(figure.least)} to {_number(figure.greatest)}"
+
+
+def _bar(figure: Figure) -> str:
+    return "" if figure.below is None else f"under {_number(figure.below)} {figure.unit}".rstrip()
+
+
+def _number(value: float) -> str:
+    if value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:,.3f}" if abs(value) < 1 else f"{value:,.2f}"
+
+
+def _machine() -> dict[str, str]:
+    """What the figures depend on, without anything that names the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
+    return {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "megamax-sync": __version__,
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "SQLite": sqlite3.sqlite_version,
+        "parts": ", ".join(f"{name} {metadata.version(name)}" for name in _PARTS),
+        "kernel": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
+        "machine": f"{os.cpu_count()} cores, {memory:.0f} GiB of memory",
+    }

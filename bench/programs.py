@@ -1,0 +1,119 @@
+"""The programs that are measured, and what the kernel says of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+PROGRAM = str(Path(sys.executable).with_name("megamax-sync"))
+MIB = 1 << 20
+
+
+def write_video(path: Path, size: int, seed: int) -> None:
+    """Write ``size`` bytes that neither compress nor repeat another file's."""
+    block = random.Random(seed).randbytes(min(size, MIB))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb", buffering=0) as out:
+        for start in range(0, size, MIB):
+            out.write(block[: size - start])
+
+
+def peak_rss_mib(pid: int) -> float:
+    """The most memory that a living process has had resident, in MiB (VmHWM)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} is gone")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads that a process has now, exact to the nanosecond."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+
+
+def timed(command: list[str], environment: dict[str, str]) -> resource.struct_rusage:
+    """Run a command that has to succeed; return what it used."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command} ended with {process.returncode}")
+    return usage
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a program that works in ``folder``, with quick settings."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MEGAMAX_")}
+    return (
+        clean
+        | {
+            "MEGAMAX_API_URL": "http://127.0.0.1:9/api",
+            "MEGAMAX_LOGIN": "bench",
+            "MEGAMAX_KEY": "bench",
+            "MEGAMAX_STATE_DIR": str(folder / "state"),
+            "MEGAMAX_WATCH": str(folder / "drop"),
+            "MEGAMAX_SETTLE_SECONDS": "0.1",
+            "MEGAMAX_POLL_SECONDS": "1",
+            "MEGAMAX_API_RATE": "0",
+            "MEGAMAX_LOG_FORMAT": "json",
+        }
+        | more
+    )
+
+
+@contextlib.contextmanager
+def sandbox(folder: Path) -> Iterator[dict[str, str]]:
+    """Run the embedded Megamax; yields the variables of a program that is to work with it."""
+    command = [PROGRAM, "sandbox", "--data", str(folder / "sandbox"), "--step", "0.05"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield dict(process.stdout.readline().rstrip("\n").split("=", 1) for _ in range(3))
+        finally:
+            process.terminate()
+
+
+class Daemon:
+    """The daemon, and its log."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.pid = process.pid
+        self._process = process
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield what it logs, as it comes."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            yield json.loads(line)
+        raise SystemExit("the daemon ended by itself")
+
+    def wait_for(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Read its log until this comes."""
+        return next(event for event in self.events() if wanted(event))
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def daemon(settings: dict[str, str]) -> Iterator[Daemon]:
+    """Run the daemon."""
+    with subprocess.Popen(
+        [PROGRAM], env=settings, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            yield Daemon(process)
+        finally:
+            process.kill()

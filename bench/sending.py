@@ -1,0 +1,98 @@
+"""How fast it starts, and sends: one large file, many small ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+
+from figures import Figures
+from programs import (
+    MIB,
+    PROGRAM,
+    cpu_seconds,
+    daemon,
+    environment,
+    peak_rss_mib,
+    sandbox,
+    timed,
+    write_video,
+)
+
+
+def bench_start(figures: Figures, folder: Path) -> None:
+    """How long the program takes before it does anything."""
+    figures.begin(
+        "start", "A command that has nothing to do: processor time, and how long it takes."
+    )
+    (folder / "drop").mkdir()
+    for arguments in (["--version"], ["--help"], ["status"]):
+        cpu, wall = [], []
+        for _ in range(9):
+            began = time.perf_counter()
+            usage = timed([PROGRAM, *arguments], environment(folder))
+            wall.append(time.perf_counter() - began)
+            cpu.append(usage.ru_utime + usage.ru_stime)
+        what = " ".join(arguments) + (", empty queue" if arguments == ["status"] else "")
+        figures.add(f"`{what}`: processor time", cpu, "s")
+        figures.add(f"`{what}`: elapsed", wall, "s")
+
+
+def bench_large(figures: Figures, folder: Path, size: int) -> None:
+    """One large file through the daemon."""
+    figures.begin("large", f"One file of {size / MIB:,.0f} MiB through the daemon.")
+    write_video(folder / "drop" / "large.mkv", size, seed=0)
+    with sandbox(folder) as account, daemon(environment(folder, **account)) as running:
+        seen: dict[str, float] = {}
+        for event in running.events():
+            seen.setdefault(event["event"], time.perf_counter())
+            if event["event"] in {"job.done", "job.failed"}:
+                break
+        if "job.done" not in seen:
+            raise SystemExit("the large file was not uploaded")
+        seconds = seen["upload.finished"] - seen["upload.started"]
+        figures.add("upload", size / MIB / seconds, "MiB/s")
+        figures.add("processor time of the daemon", cpu_seconds(running.pid), "s")
+        figures.add(
+            "peak resident memory of the daemon", peak_rss_mib(running.pid), "MiB", below=80
+        )
+        began = time.perf_counter()
+        running.stop()
+        figures.add("stop after SIGTERM", time.perf_counter() - began, "s", below=10)
+
+
+def bench_many(figures: Figures, folder: Path, files: int) -> None:
+    """Many files of mixed sizes through ``--scan``."""
+    sizes = random.Random(1)
+    total = 0
+    for number in range(files):
+        size = int(2 ** sizes.uniform(10, 21))
+        write_video(folder / "drop" / f"{number % 20:02}" / f"{number:05}.mp4", size, seed=number)
+        total += size
+    figures.begin(
+        "many", f"{files:,} files, 1 KiB to 2 MiB, {total / MIB:,.0f} MiB in all, by `--scan`."
+    )
+    with sandbox(folder) as account:
+        settings = environment(folder, **account)
+        began = time.perf_counter()
+        with (folder / "log").open("wb") as log:
+            scan = subprocess.Popen([PROGRAM, "--scan"], env=settings, stdout=log, stderr=log)
+            _, status, usage = os.wait4(scan.pid, 0)
+        scan.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - began
+        report = subprocess.run(
+            [PROGRAM, "status", "--json", "--limit", "1"],
+            env=settings,
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+    counts = json.loads(report.stdout)["counts"]
+    if scan.returncode != 0 or counts.get("done") != files:
+        raise SystemExit(f"--scan ended with {scan.returncode}, and the queue holds {counts}")
+    figures.add("all done, with links, after", seconds, "s")
+    figures.add("files a second", files / seconds, "/s")
+    figures.add("processor time of `--scan`", usage.ru_utime + usage.ru_stime, "s")
+    figures.add("peak resident memory of `--scan`", usage.ru_maxrss / 1024, "MiB")
