@@ -14,6 +14,7 @@ Each one answers the two questions on which the whole pipeline turns: *whose fau
     │   ├── StateFolderInUse     another instance owns the state folder, exit status 75
     │   ├── StoreFull            no space left under the queue
     │   ├── StoreDamaged         it is no database, or a broken one
+    │   │   └── StoreEmpty       its making was cut short; nothing was in it yet
     │   └── StoreTooNew          written by a later megamax-sync
     ├── FileError                blame FILE: uses one of the job's attempts
     │   ├── FileVanished         it is not there any more
@@ -87,6 +88,10 @@ class StoreFull(StoreError):
 
 class StoreDamaged(StoreError):
     """SQLite finds the file corrupt, or not a database."""
+
+
+class StoreEmpty(StoreDamaged):
+    """A database without any table: what is left when its making was cut short."""
 
 
 class StoreTooNew(StoreError):

@@ -23,6 +23,8 @@ _log = structlog.get_logger()
 #: A file that changed this often while we looked is being written.
 _CHANGES = 2
 _TAKE_OVER = Ending(-1)
+#: How long the other instance may take to answer, in seconds: signals and --timeout wait as long.
+_PATIENCE = 1.0
 
 
 def attach(errand: Errand) -> Ending | None:
@@ -30,7 +32,7 @@ def attach(errand: Errand) -> Ending | None:
     with Store(errand.folder.queue, Clock()) as store:
         if not errand.handed_in and not _hand_over(errand, store):
             return INTERRUPTED
-        ask(errand.folder.socket, "wake")
+        ask(errand.folder.socket, "wake", timeout=_PATIENCE)
         _log.info("scan.attached", pid=errand.folder.owner())
         ending = errand.wait(_Watch(errand, store).look)
     return None if ending is _TAKE_OVER else ending
@@ -71,7 +73,7 @@ class _Watch:
         errand, store = self._errand, self._store
         if not errand.folder.in_use():
             return _TAKE_OVER
-        live = ask(errand.folder.socket, "live")
+        live = ask(errand.folder.socket, "live", timeout=_PATIENCE)
         tally = store.views.tally(errand.mark, errand.places)
         errand.display.show(tally, live, store)
         waiting = {}

@@ -13,7 +13,7 @@ from megamax_sync.cli import embedded, output
 from megamax_sync.clock import Clock
 from megamax_sync.config import Settings, load
 from megamax_sync.control import ask
-from megamax_sync.errors import StoreDamaged, StoreError
+from megamax_sync.errors import StoreDamaged, StoreEmpty, StoreError
 from megamax_sync.state import StateFolder
 from megamax_sync.store import Store
 
@@ -92,12 +92,16 @@ def _open_for_reading(folder: StateFolder) -> Store | None:
         untouched = not in_use and not os.path.lexists(folder.queue + "-wal")
         try:
             return Store(folder.queue, Clock(), writable=False, immutable=untouched)
+        except StoreEmpty:
+            # Its making was cut short, as by a full disk: as good as none, unless it goes on.
+            if not in_use or waited >= _BEING_MADE:
+                return None
         except StoreDamaged:
             # An instance that has just started makes its tables this very moment.
-            if not in_use or waited >= _BEING_MADE:
+            if not folder.in_use() or waited >= _BEING_MADE:
                 raise
-            patience.wait(0.05)
-            waited += 0.05
+        patience.wait(0.05)
+        waited += 0.05
     return None
 
 
@@ -117,7 +121,8 @@ def writing(folder: StateFolder) -> Iterator[Store]:
     folder.make()
     with Store(folder.queue, Clock()) as store:
         yield store
-    ask(folder.socket, "wake")
+    # One that does not answer at once has been written to all the same.
+    ask(folder.socket, "wake", timeout=1.0)
 
 
 def say_if_nobody_works(folder: StateFolder) -> None:

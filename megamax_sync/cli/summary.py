@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import structlog
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import reading
 from megamax_sync.cli.errand import Ending, Errand
 from megamax_sync.job import Job, JobState
 from megamax_sync.status import job_row, path_b64, readable_path, shown
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,11 @@ class Summary:
             output.say_json(self._document())
         else:
             self._for_people()
-        if self.reason:
+        if self.reason and sys.stderr.isatty():
             output.complain(self.reason)
+        elif self.reason:
+            # Among the log's lines it has to be one of them.
+            _log.warning("scan.ended", reason=self.reason, exit=self.status)
 
     def _document(self) -> dict[str, object]:
         known = {job.id for job in self.jobs}

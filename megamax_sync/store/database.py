@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from megamax_sync.errors import StoreDamaged, StoreError, StoreFull, StoreTooNew
+from megamax_sync.errors import StoreDamaged, StoreEmpty, StoreError, StoreFull, StoreTooNew
 from megamax_sync.filesystem import is_remote
 from megamax_sync.store import places
 
@@ -87,7 +87,9 @@ class Database:
         run("PRAGMA foreign_keys = ON")
         if not writable:
             if version < 1:
-                raise StoreDamaged(f"{self.path} holds no queue")
+                (tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
+                kind = StoreDamaged if tables else StoreEmpty
+                raise kind(f"{self.path} holds no queue")
             return
         # WAL needs memory that all processes share, which network file systems do not give.
         journal = "TRUNCATE" if is_remote(os.fsencode(self.path)) else "WAL"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +84,9 @@ def test_a_failing_service_is_waited_for_until_the_timeout(
     result = program.run("--timeout", "1", "--scan")
     assert result.status == 75
     assert "1 left for the next run" in result.out
-    assert any("--timeout" in line for line in result.faults())
+    # Every line of stderr is the log's, also this one.
+    assert [json.loads(line) for line in result.err.splitlines()][-1]["event"] == "scan.ended"
+    assert "--timeout" in result.err.splitlines()[-1]
     faults.clear()
     assert program.run("--scan").status == 0
     assert program.counts() == {"done": 1}
@@ -93,7 +99,7 @@ def test_paused_uploads_are_not_waited_for(program: Program, sandbox: Sandbox) -
     program.video("a.mp4")
     result = program.run("--scan")
     assert (result.status, sandbox.files()) == (75, [])
-    assert "paused" in result.faults()[0]
+    assert "paused" in result.err.splitlines()[-1]
     program.run("resume")
     assert program.run("--scan").status == 0
 
@@ -178,6 +184,37 @@ def test_variables_that_do_not_work_yet_are_told(program: Program) -> None:
     with program.running("--scan", env={"MEGAMAX_BWLIMIT": "1M"}) as scan:
         assert scan.process.wait(30) == 0
         assert scan.saw("config.not_yet_working", variables=["MEGAMAX_BWLIMIT"])
+
+
+@pytest.mark.parametrize("with_header", [False, True])
+def test_a_queue_whose_making_was_cut_short_is_made(program: Program, with_header: bool) -> None:
+    """A disk that was full at the first start leaves an empty database: as good as none."""
+    program.state.mkdir()
+    queue = program.state / "queue.db"
+    with contextlib.closing(sqlite3.connect(queue)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    if not with_header:
+        queue.write_bytes(b"")
+    assert program.run("status").status == 0
+    program.video("a.mp4")
+    assert program.run("--scan").status == 0
+    assert program.counts() == {"done": 1}
+
+
+def test_a_daemon_that_does_not_answer_holds_up_nobody(program: Program) -> None:
+    """Stopped by SIGSTOP: --timeout holds to about a second, and pause returns."""
+    program.video("a.mp4")
+    with program.running(until="daemon.started") as daemon:
+        daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            assert program.run("--timeout", "1", "--scan").status == 75
+            assert time.monotonic() - began < 5
+            began = time.monotonic()
+            assert program.run("pause").status == 0
+            assert time.monotonic() - began < 4
+        finally:
+            daemon.process.send_signal(signal.SIGCONT)
 
 
 def test_a_damaged_queue_is_told_with_the_remedy(program: Program) -> None:
