@@ -70,13 +70,13 @@ class Tracking(JobTable):
             checks=0,
         )
 
-    def sidecar_written(self, job: Job, path: bytes | None) -> None:
-        """Clear the debt, unless the job has changed since it was rendered."""
+    def sidecar_written(self, job: Job, path: bytes | None) -> bool:
+        """Clear the debt, unless the job has changed since it was rendered: then False."""
         sql = (
             "UPDATE job SET sidecar_due = 0, sidecar = coalesce(?, sidecar) "
-            "WHERE id = ? AND updated_at = ?"
+            "WHERE id = ? AND updated_at = ? RETURNING id"
         )
-        self.database.write(sql, path, job.id, job.updated_at)
+        return bool(self.database.write(sql, path, job.id, job.updated_at))
 
 
 def _scope(states: Sequence[JobState], under: Sequence[bytes] | None) -> tuple[str, list[object]]:

@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 
 #: A hashid that the service denies this often in a row is believed to be gone.
 _DENIALS = 5
+#: Sidecars that come due during a long round of calls are written this often, in seconds.
+_WRITE_SECONDS = 1.0
 
 
 class Tracker(Loop):
@@ -81,6 +83,9 @@ class Tracker(Loop):
         self._policy = policy
         self._cadence = cadence
         self._writer = writer
+        writer.on_paid = self._paid
+        self._write_at = 0.0
+        self._write_again: float | None = None
         self._links = Links(client, self._call, cadence, clock, refresh=refresh_links)
         self._states = (
             [JobState.PROCESSING, JobState.DONE] if follow_done else [JobState.PROCESSING]
@@ -94,7 +99,7 @@ class Tracker(Loop):
 
     def step(self) -> float | None:
         """Write the sidecars that are due, then look at what is due."""
-        retry = self._writer.write_due()
+        self._write_sidecars()
         now = self.clock.now()
         # A closed gate is not waited at: sidecars can be written meanwhile.
         if (self._gate.until or 0.0) <= now and (self._gate.until is not None or self._due(0.0)):
@@ -110,8 +115,14 @@ class Tracker(Loop):
         if self._gate.until is not None:
             moments = [max([self._gate.until, *moments])] if moments else [self._gate.until]
         waits = [max(0.0, moment - self.clock.now()) for moment in moments]
-        waits += [retry] if retry is not None else []
+        if self._write_again is not None:
+            waits.append(max(0.0, self._write_again - self.clock.monotonic()))
         return min(waits, default=None)
+
+    def _write_sidecars(self) -> None:
+        retry, now = self._writer.write_due(), self.clock.monotonic()
+        self._write_again = None if retry is None else now + retry
+        self._write_at = now + _WRITE_SECONDS
 
     def _ask(self) -> None:
         # What is due soon goes along: one list serves them all.
@@ -206,7 +217,7 @@ class Tracker(Loop):
             return
         del self._denials[job.id]
         error = f"the service no longer has {job.hashid}; retry uploads the file anew"
-        if self._store.jobs.fail(job, error, remote_status=None):
+        if self._store.jobs.fail(job, error, remote_status=None, sidecar_due=1):
             _log.error("job.failed", job=job.id, path=job.path, hashid=job.hashid, error=error)
 
     def _postpone(self, job: Job) -> None:
@@ -238,26 +249,34 @@ class Tracker(Loop):
         has_mirrors = any(group.mirrors for group in sidecar.mirrors_of(mirrors))
         has_mirrors = has_mirrors or job.state is JobState.DONE
         done = age >= MIRRORS_DUE or (has_mirrors and settled)
-        wait = (
-            self._links.next_look(job, direct, age)
-            if done
-            else self._cadence.first_mirrors(job.checks)
-        )
+        wait: float | None
+        if not done:
+            wait = self._cadence.first_mirrors(job.checks)
+        elif job.state is JobState.DONE:
+            wait = self._links.next_look(job, direct, age)
+        else:
+            # Nothing more is asked: it is done as soon as its sidecar shows this.
+            wait = None
         check_at = None if wait is None else now + wait
         self._store.tracking.track(job, check_at=check_at, **changes)
         fresh = self._store.jobs.get(job.id)
         if fresh is None:
             return
-        written = not fresh.sidecar_due or self._writer.write(fresh)
-        if job.state is JobState.DONE:
-            if direct != job.direct:
-                _log.info("links.refreshed", job=job.id, path=job.path, hashid=job.hashid)
-        elif done and written:
-            self._complete(fresh, check_at)
-        elif done:
-            self._store.tracking.track(fresh, check_at=now + self._cadence.poll)
+        if fresh.sidecar_due:
+            self._writer.write(fresh)
+        else:
+            self._paid(fresh)
+        if job.state is JobState.DONE and direct != job.direct:
+            _log.info("links.refreshed", job=job.id, path=job.path, hashid=job.hashid)
 
-    def _complete(self, job: Job, check_at: float | None) -> None:
+    def _paid(self, job: Job) -> None:
+        """Its sidecar shows all that is known; finish the job, if nothing more is to be asked."""
+        finished = job.converted_at is not None and job.check_at is None
+        if not finished or job.state is not JobState.PROCESSING:
+            return
+        now = self.clock.now()
+        wait = self._links.next_look(job, job.direct, now - (job.converted_at or now))
+        check_at = None if wait is None else now + wait
         if self._store.tracking.complete(job, reason="converted", check_at=check_at):
             _log.info("job.done", job=job.id, path=job.path, hashid=job.hashid)
 
@@ -274,6 +293,9 @@ class Tracker(Loop):
         self.beat()
         if self.stop_event.is_set():
             raise UploadCancelled("the program stops")
+        if self.clock.monotonic() >= self._write_at:
+            # Thousands of calls, at the rate that is allowed, take long.
+            self._write_sidecars()
         # A probe behind the gate is one request, not three.
         if self._gate.paused_reason is not None:
             attempts = 1

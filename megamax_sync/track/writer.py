@@ -41,6 +41,8 @@ class SidecarWriter:
         self._account = account
         self._on_error = on_error
         self._on_fine = on_fine
+        #: Told of each job whose debt is paid, inside the commit that says so.
+        self.on_paid: Callable[[Job], None] = lambda _job: None
         #: By job: when to try again, and the pause that led there.
         self._failed: dict[int, tuple[float, float]] = {}
 
@@ -63,7 +65,7 @@ class SidecarWriter:
         """Write one job's sidecar; False when it is still owed."""
         if not self._store.tracking.writes_sidecar(job):
             # A newer version of the file has a hashid of its own: the sidecar speaks of that.
-            self._store.tracking.sidecar_written(job, None)
+            self._paid(job, None)
             return True
         document = sidecar.render(
             job, service=self._service, account=self._account(), now=self._clock.wall()
@@ -73,9 +75,14 @@ class SidecarWriter:
         except OSError as error:
             return self._could_not(job, error)
         self._failed.pop(job.id, None)
-        self._store.tracking.sidecar_written(job, path)
+        self._paid(job, path)
         _log.info("sidecar.written", job=job.id, path=job.path, hashid=job.hashid, sidecar=path)
         return True
+
+    def _paid(self, job: Job, path: bytes | None) -> None:
+        with self._store.transaction():
+            if self._store.tracking.sidecar_written(job, path):
+                self.on_paid(job)
 
     def _could_not(self, job: Job, error: OSError) -> bool:
         folder = os.path.dirname(self._placement.path(job))
@@ -89,7 +96,7 @@ class SidecarWriter:
         if gone and root_is_there:
             # The video's folder was removed: nobody is left to read a sidecar there.
             self._failed.pop(job.id, None)
-            self._store.tracking.sidecar_written(job, None)
+            self._paid(job, None)
             return True
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             shown = os.fsdecode(folder)

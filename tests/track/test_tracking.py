@@ -111,6 +111,7 @@ def test_a_hashid_that_vanishes_fails_after_repeated_denials(tmp_path: Path) -> 
         job = made.wait_state("a.mp4", FAILED)
         assert made.calls("file") - before >= 4
         assert hashid in (job.error or "")
+        wait_for(lambda: (made.sidecar("a.mp4") or {}).get("status") == "")
         made.daemon.store.orders.retry(job)
         made.wait_state("a.mp4", PROCESSING)
         assert made.the_job("a.mp4").hashid == made.sandbox.files()[0].hashid
@@ -300,11 +301,55 @@ def test_a_sidecar_that_cannot_be_written_is_owed(tmp_path: Path) -> None:
         (tmp_path / "links").write_text("in the way")
         wait_for(lambda: made.said("sidecar.failed"))
         wait_for(lambda: made.the_job("a.mp4").mirrors not in {None, "[]"})
+        wait_for(lambda: made.the_job("a.mp4").check_at is None)
+        asked = made.calls()
+        assert not made.daemon.stopping.wait(0.6)
         assert made.state("a.mp4") is PROCESSING
         assert len(made.said("sidecar.failed")) == 1
         (tmp_path / "links").unlink()
         made.wait_done("a.mp4")
         assert (tmp_path / "links" / "a.mp4.megamax.json").exists()
+        assert made.calls() == asked, "its links were known already"
+        assert made.the_job("a.mp4").check_at is not None, "they are renewed all the same"
+
+
+def test_a_restart_finishes_what_only_lacked_its_sidecar(tmp_path: Path) -> None:
+    """That nothing more is to be asked is known to the queue, not only to the process."""
+    with rig(tmp_path, step=0.2) as made:
+        made.put("a.mp4")
+        made.start(SIDECAR_DIR=str(tmp_path / "links"))
+        wait_for(lambda: made.said("sidecar.written"))
+        shutil.rmtree(tmp_path / "links")
+        (tmp_path / "links").write_text("in the way")
+        wait_for(lambda: made.the_job("a.mp4").mirrors not in {None, "[]"})
+        wait_for(lambda: made.the_job("a.mp4").check_at is None)
+        assert made.stop()
+        (tmp_path / "links").unlink()
+        asked = made.calls()
+        made.start(SIDECAR_DIR=str(tmp_path / "links"))
+        made.wait_done("a.mp4")
+        assert made.calls() == asked
+
+
+def test_a_new_sidecar_does_not_wait_for_a_long_round_of_calls(tmp_path: Path) -> None:
+    """While many files are asked about at a low rate, another's first sidecar is written."""
+    with rig(tmp_path, step=60) as made:
+        names = [f"{n}.mp4" for n in range(4)]
+        for name in names:
+            made.put(name)
+        made.start(WORKERS="4")
+        for name in names:
+            made.wait_state(name, PROCESSING)
+        wait_for(lambda: len(made.said("sidecar.written")) >= 4)
+        # From now on a round is four answers of two seconds each.
+        made.faults.add("file", Fault.delay(2.0), None)
+        before = made.calls("file")
+        wait_for(lambda: made.calls("file") > before)
+        made.put("z.mp4")
+        hashid = made.wait_state("z.mp4", PROCESSING).hashid
+        began = time.monotonic()
+        wait_for(lambda: (made.sidecar("z.mp4") or {}).get("hashid") == hashid)
+        assert time.monotonic() - began < 4
 
 
 def test_a_job_dropped_while_its_sidecar_is_owed_leaves_the_loop_at_rest(tmp_path: Path) -> None:
