@@ -1,24 +1,27 @@
-"""A torrent of several files, its tracker, a seeder and those who download it: all on loopback."""
+"""A torrent of several files, a seeder that stalls half way, and those who download it.
+
+Loopback only, without tracker, DHT or any other way to find peers: the seeder goes to the client,
+whose port is known. (Real seeders let a newcomer wait for ten seconds or more.)
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from conftest import RequireProgram
 
-from .place import Place, Started
-from .web import serve
+from .place import PATIENCE, Place, Started
 
-#: aria2c and transmission: no traffic but with the tracker and the peers that it names.
+_PIECE = 32 * 1024
 _ARIA2 = (
     "--no-conf",
     "--enable-dht=false",
@@ -27,8 +30,9 @@ _ARIA2 = (
     "--enable-peer-exchange=false",
     "--disable-ipv6=true",
     "--interface=127.0.0.1",
-    "--seed-ratio=0.0",
-    "--summary-interval=0",
+    "--file-allocation=falloc",
+    "--no-file-allocation-limit=0",
+    "--seed-time=0",
 )
 _TRANSMISSION = {
     "bind-address-ipv4": "127.0.0.1",
@@ -42,120 +46,151 @@ _TRANSMISSION = {
     "rpc-enabled": False,
     "utp-enabled": False,
 }
-DIRECT = {"NO_PROXY": "*", "no_proxy": "*"}
 
 
 class Swarm:
-    """Make it inside :func:`swarm`."""
+    """A torrent, and who takes part in it."""
 
-    def __init__(self, place: Place, require_program: RequireProgram, tracker: str) -> None:
+    def __init__(self, place: Place, require_program: RequireProgram) -> None:
         self._place = place
         self._require = require_program
-        self._name = "Some Show S01"
-        self._seed = place.aside / "seed"
-        self.torrent = place.aside / "show.torrent"
         #: What the torrent holds, by path below the folder that it is downloaded to.
-        self.files: dict[Path, bytes] = {}
-        for number, size in enumerate((700_000, 1_200_000, 900_001)):
-            path = Path(self._name, f"disc {number % 2}", f"ep {number}.mkv")
-            self.files[path] = os.urandom(size)
-            (self._seed / path).parent.mkdir(parents=True, exist_ok=True)
-            (self._seed / path).write_bytes(self.files[path])
-        place.run(
-            require_program("transmission-create"),
-            *("--outfile", self.torrent, "--piecesize", "32", "--tracker", tracker),
-            self._seed / self._name,
+        self.files = {
+            Path("Some Show S01", f"disc {number % 2}", f"ep {number}.mkv"): os.urandom(size)
+            for number, size in enumerate((700_000, 1_200_000, 900_001))
+        }
+        self._content = b"".join(self.files.values())
+        info = bencode(
+            {
+                b"files": [
+                    {b"length": len(content), b"path": [part.encode() for part in path.parts[1:]]}
+                    for path, content in self.files.items()
+                ],
+                b"name": b"Some Show S01",
+                b"piece length": _PIECE,
+                b"pieces": b"".join(hashlib.sha1(piece).digest() for piece in self._pieces()),
+            }
         )
+        self._hash = hashlib.sha1(info).digest()
+        self._torrent = place.aside / "show.torrent"
+        self._torrent.write_bytes(b"d4:info" + info + b"e")
+        self._port = free_port()
+        #: Until it is set, the seeder gives half of the content only.
+        self.go_on = threading.Event()
+
+    def _pieces(self) -> list[bytes]:
+        content = self._content
+        return [content[at : at + _PIECE] for at in range(0, len(content), _PIECE)]
 
     @contextmanager
-    def seeding(self) -> Iterator[Started]:
-        """Seed it, slowly."""
-        with self._place.running(
-            self._require("aria2c"),
-            *_ARIA2,
-            f"--listen-port={free_port()}",
-            f"--dir={self._seed}",
-            "--check-integrity=true",
-            "--max-overall-upload-limit=1M",
-            self.torrent,
-            env=DIRECT,
-        ) as seeder:
-            yield seeder
+    def downloading_with_aria2c(self) -> Iterator[Started]:
+        """Download it into the watched folder; aria2c ends when it is complete."""
+        with (
+            self._place.running(
+                self._require("aria2c"),
+                *_ARIA2,
+                f"--listen-port={self._port}",
+                f"--dir={self._place.drop}",
+                self._torrent,
+            ) as client,
+            self._seeding(),
+        ):
+            yield client
 
     @contextmanager
-    def downloading_with_aria2c(self, target: Path) -> Iterator[Started]:
-        """Download it into this folder; it stops when it is complete."""
-        with self._place.running(
-            self._require("aria2c"),
-            *_ARIA2,
-            f"--listen-port={free_port()}",
-            f"--dir={target}",
-            "--seed-time=0",
-            "--file-allocation=falloc",
-            "--no-file-allocation-limit=0",
-            self.torrent,
-            env=DIRECT,
-        ) as leecher:
-            yield leecher
-
-    @contextmanager
-    def downloading_with_transmission(
-        self, target: Path, **settings: str | int | bool
-    ) -> Iterator[Started]:
-        """Download it into this folder; it goes on seeding when it is complete."""
+    def downloading_with_transmission(self, **settings: str | int | bool) -> Iterator[Started]:
+        """Download it into the watched folder; the client stays when it is complete."""
         home = self._place.aside / "transmission"
         home.mkdir()
-        chosen: dict[str, Any] = {
-            **_TRANSMISSION,
-            **{name.replace("_", "-"): value for name, value in settings.items()},
-        }
-        (home / "settings.json").write_text(json.dumps(chosen))
-        with self._place.running(
-            self._require("transmission-cli"),
-            *("--config-dir", home, "--download-dir", target, "--port", str(free_port())),
-            self.torrent,
-            env=DIRECT,
-        ) as leecher:
-            yield leecher
+        chosen = {name.replace("_", "-"): value for name, value in settings.items()}
+        (home / "settings.json").write_text(json.dumps({**_TRANSMISSION, **chosen}))
+        with (
+            self._place.running(
+                self._require("transmission-cli"),
+                *("--config-dir", home, "--download-dir", self._place.drop),
+                *("--port", str(self._port), self._torrent),
+            ) as client,
+            self._seeding(),
+        ):
+            yield client
+
+    @contextmanager
+    def _seeding(self) -> Iterator[None]:
+        stop = threading.Event()
+        thread = threading.Thread(target=self._seed, args=(stop,))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            self.go_on.set()
+            thread.join()
+
+    def _seed(self, stop: threading.Event) -> None:
+        """Go to the client until it has taken all, or ``stop`` is set."""
+        while not stop.is_set():
+            # It may not listen yet, not know the torrent yet, or leave when it has all.
+            with (
+                suppress(OSError),
+                socket.create_connection(("127.0.0.1", self._port), 1.0) as peer,
+            ):
+                self._serve(peer, stop)
+            stop.wait(0.1)
+
+    def _serve(self, peer: socket.socket, stop: threading.Event) -> None:
+        """Speak the peer protocol (BEP 3) as one who has everything and chokes nobody."""
+        peer.settimeout(0.2)
+        peer.sendall(b"\x13BitTorrent protocol" + bytes(8) + self._hash + b"-TEST00-" + b"s" * 12)
+        _read(peer, 68, stop)
+        count = len(self._pieces())
+        bits = (((1 << count) - 1) << (-count % 8)).to_bytes((count + 7) // 8, "big")
+        _send(peer, 5, bits)
+        _send(peer, 1)
+        given = 0
+        while True:
+            (length,) = struct.unpack("!I", _read(peer, 4, stop))
+            message = _read(peer, length, stop)
+            if message[:1] != b"\x06":
+                continue
+            index, begin, size = struct.unpack("!III", message[1:])
+            if given >= len(self._content) // 2:
+                self.go_on.wait(PATIENCE)
+            start = index * _PIECE + begin
+            _send(peer, 7, message[1:9] + self._content[start : start + size])
+            given += size
 
 
-@contextmanager
-def swarm(place: Place, require_program: RequireProgram) -> Iterator[Swarm]:
-    """Make the torrent, and run its tracker and its seeder."""
-    with tracker() as announce:
-        made = Swarm(place, require_program, announce)
-        with made.seeding():
-            yield made
+def _send(peer: socket.socket, kind: int, body: bytes = b"") -> None:
+    peer.sendall(struct.pack("!IB", len(body) + 1, kind) + body)
 
 
-@contextmanager
-def tracker() -> Iterator[str]:
-    """Run a tracker, which names to everybody all who have asked before; give its address."""
-    ports: list[int] = []
+def _read(peer: socket.socket, size: int, stop: threading.Event) -> bytes:
+    """Read so many bytes. Raises OSError at the end of the connection, and once it is to stop."""
+    data = b""
+    while len(data) < size:
+        try:
+            part = peer.recv(size - len(data))
+        except TimeoutError:
+            if stop.is_set():
+                raise
+            continue
+        if not part:
+            raise ConnectionAbortedError
+        data += part
+    return data
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's name
-            """Say nothing."""
 
-        def do_GET(self) -> None:
-            """Answer an announce."""
-            port = int(parse_qs(urlsplit(self.path).query, encoding="latin-1")["port"][0])
-            if port not in ports:
-                ports.append(port)
-            peers = b"".join(
-                socket.inet_aton("127.0.0.1") + struct.pack("!H", one)
-                for one in ports
-                if one != port
-            )
-            body = b"d8:intervali1e12:min intervali1e5:peers%d:%be" % (len(peers), peers)
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    with serve(Handler) as base:
-        yield f"{base}/announce"
+def bencode(value: int | bytes | list[Any] | Mapping[bytes, Any]) -> bytes:
+    """Write a value as torrents hold it; a mapping's keys are in order already."""
+    match value:
+        case int():
+            return b"i%de" % value
+        case bytes():
+            return b"%d:%b" % (len(value), value)
+        case list():
+            return b"l%be" % b"".join(map(bencode, value))
+        case _:
+            return b"d%be" % b"".join(bencode(k) + bencode(v) for k, v in value.items())
 
 
 def free_port() -> int:

@@ -7,20 +7,31 @@ from pathlib import Path
 import pytest
 from conftest import RequireProgram
 
-from .place import Place
-from .swarm import swarm
+from .place import Place, until
+from .swarm import Swarm
+
+
+def whole(place: Place, torrent: Swarm) -> dict[Path, bytes]:
+    """The torrent's files, by where they are to lie."""
+    return {place.drop / path: content for path, content in torrent.files.items()}
+
+
+def wait_one_open(place: Place, torrent: Swarm) -> None:
+    """Wait until a file, which may be any, waits for the client that has it open."""
+    until(
+        lambda: any(place.waited(path, "open for writing") for path in whole(place, torrent)),
+        "no file was seen to be open",
+    )
 
 
 def test_a_torrent_by_aria2c(place: Place, require_program: RequireProgram) -> None:
     """Every file has its final name and size from the start, and waits until aria2c is done."""
-    with swarm(place, require_program) as torrent:
-        first = place.drop / next(iter(torrent.files))
-        with torrent.downloading_with_aria2c(place.drop) as leecher:
-            place.wait_written(first)
-            with leecher.standing_still():
-                place.wait_reason(first, "open for writing")
-            leecher.finish()
-    place.check({place.drop / path: content for path, content in torrent.files.items()})
+    torrent = Swarm(place, require_program)
+    with torrent.downloading_with_aria2c() as client:
+        wait_one_open(place, torrent)
+        torrent.go_on.set()
+        client.finish()
+    place.check(whole(place, torrent))
 
 
 @pytest.mark.parametrize(
@@ -30,36 +41,34 @@ def test_a_torrent_by_transmission_under_the_final_names(
     place: Place, preallocation: int, require_program: RequireProgram
 ) -> None:
     """It may stall for as long as it likes; the client goes on running when it is complete."""
-    with swarm(place, require_program) as torrent:
-        first = place.drop / next(iter(torrent.files))
-        with torrent.downloading_with_transmission(
-            place.drop, rename_partial_files=False, preallocation=preallocation
-        ) as leecher:
-            place.wait_written(first)
-            with leecher.standing_still():
-                place.wait_reason(first, "open for writing")
-            place.check({place.drop / path: content for path, content in torrent.files.items()})
+    torrent = Swarm(place, require_program)
+    with torrent.downloading_with_transmission(
+        rename_partial_files=False, preallocation=preallocation
+    ):
+        wait_one_open(place, torrent)
+        torrent.go_on.set()
+        place.check(whole(place, torrent))
 
 
 def test_a_torrent_by_transmission_under_unfinished_names(
     place: Place, require_program: RequireProgram
 ) -> None:
     """Files that end in .part are let be; each is taken once it is renamed."""
-    with (
-        swarm(place, require_program) as torrent,
-        torrent.downloading_with_transmission(place.drop, rename_partial_files=True),
-    ):
-        place.check({place.drop / path: content for path, content in torrent.files.items()})
+    torrent = Swarm(place, require_program)
+    with torrent.downloading_with_transmission(rename_partial_files=True):
+        until(lambda: any(place.drop.rglob("*.mkv.part")), "nothing is being downloaded")
+        torrent.go_on.set()
+        place.check(whole(place, torrent))
 
 
 def test_a_torrent_by_transmission_from_another_file_system(
     place: Place, elsewhere: Path, require_program: RequireProgram
 ) -> None:
     """It is downloaded elsewhere, and copied into the watched folder when it is complete."""
-    with (
-        swarm(place, require_program) as torrent,
-        torrent.downloading_with_transmission(
-            place.drop, incomplete_dir=str(elsewhere), incomplete_dir_enabled=True
-        ),
+    torrent = Swarm(place, require_program)
+    with torrent.downloading_with_transmission(
+        incomplete_dir=str(elsewhere), incomplete_dir_enabled=True
     ):
-        place.check({place.drop / path: content for path, content in torrent.files.items()})
+        until(lambda: any(elsewhere.rglob("*.mkv*")), "nothing is being downloaded")
+        torrent.go_on.set()
+        place.check(whole(place, torrent))
