@@ -24,6 +24,8 @@ class Pending:
     waits: Waits | None = None
     #: When it was looked at last.
     looked: float = 0.0
+    #: When it was last said why.
+    said: float = 0.0
     #: How often it was seen to have changed while we waited for it.
     changes: int = 0
 

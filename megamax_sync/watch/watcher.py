@@ -21,7 +21,7 @@ from megamax_sync.watch.pending import Pending, PendingFiles
 from megamax_sync.watch.probe import look
 from megamax_sync.watch.rules import Folders, Rules, Unwanted
 from megamax_sync.watch.scanner import Found
-from megamax_sync.watch.settle import Finished, Settling, Waits
+from megamax_sync.watch.settle import Finished, Settling, Waits, Writers
 from megamax_sync.watch.walker import Walker
 
 _log = structlog.get_logger()
@@ -32,6 +32,8 @@ _SLICE = 0.2
 _BATCH = 200
 #: A file that waits is looked at this often at the most, whatever happens in its folder.
 _LOOK_PAUSE = 1.0
+#: How often it is said that a file still waits for something that may never come, in seconds.
+_REMINDER = 86400.0
 #: What says nothing about the file: this process, or the machine, has too much open.
 _OWN_TROUBLE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 #: A file that has to be looked at again although it is finished.
@@ -89,6 +91,7 @@ class Watcher(Loop):
         self._pending = PendingFiles()
         self._unsettled_mark = 0
         self._started = False
+        self._said_unknown = False
         self._watched_until = 0.0
         #: Set once everything has been walked for the first time.
         self.scanned = threading.Event()
@@ -244,16 +247,28 @@ class Watcher(Loop):
         # What was handed in by name may be as small as it likes, but not empty.
         if unwanted and (pending.root is not None or not stamp.size):
             return unwanted
-        return pending.settling.judge(look(path, pending.root))
+        signs = look(path, pending.root)
+        if signs.writers is Writers.UNKNOWN and not self._said_unknown:
+            self._said_unknown = True
+            error = (
+                "unknown whether anybody writes: no write lease can be had (it takes the file's "
+                "owner or CAP_LEASE, and a local file system); /proc is looked at instead"
+            )
+            _log.warning("watch.degraded", path=path, error=error)
+        return pending.settling.judge(signs)
 
     def _put_off(self, path: bytes, pending: Pending, waits: Waits) -> None:
-        if pending.waits is None or pending.waits.kind != waits.kind:
+        now = self.clock.monotonic()
+        # Holes may stay for ever, as in a torrent that has stalled: a reminder once a day.
+        again = waits.kind == "holes" and now >= pending.said + _REMINDER
+        if again or pending.waits is None or pending.waits.kind != waits.kind:
+            pending.said = now
             _log.info("file.waiting", path=path, reason=waits.reason)
             job = self._store.jobs.latest(path)
             if job is not None and waits.kind != "quiet":
                 self._store.jobs.note_waiting(job, waits.reason)
         soon, pending.waits = pending.soon, waits
-        self._pending.put_off(path, self.clock.monotonic() + waits.seconds)
+        self._pending.put_off(path, now + waits.seconds)
         if soon and not pending.soon:
             # Who waits until all is settled waits for this one no longer.
             self._store.database.wake()
