@@ -14,7 +14,6 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from conftest import RequireProgram
@@ -51,28 +50,33 @@ _TRANSMISSION = {
 class Swarm:
     """A torrent, and who takes part in it."""
 
-    def __init__(self, place: Place, require_program: RequireProgram) -> None:
+    def __init__(self, place: Place, require_program: RequireProgram, name: str) -> None:
         self._place = place
         self._require = require_program
-        #: What the torrent holds, by path below the folder that it is downloaded to.
+        self._home = place.aside / name
+        self._home.mkdir()
+        #: What the torrent holds, by where it is to lie.
         self.files = {
-            Path("Some Show S01", f"disc {number % 2}", f"ep {number}.mkv"): os.urandom(size)
-            for number, size in enumerate((700_000, 1_200_000, 900_001))
+            place.drop / name / f"disc {number % 2}" / f"ep {number}.mkv": os.urandom(size)
+            for number, size in enumerate((300_000, 500_000, 400_001))
         }
         self._content = b"".join(self.files.values())
         info = bencode(
             {
                 b"files": [
-                    {b"length": len(content), b"path": [part.encode() for part in path.parts[1:]]}
+                    {
+                        b"length": len(content),
+                        b"path": [os.fsencode(part) for part in path.parts[-2:]],
+                    }
                     for path, content in self.files.items()
                 ],
-                b"name": b"Some Show S01",
+                b"name": name.encode(),
                 b"piece length": _PIECE,
                 b"pieces": b"".join(hashlib.sha1(piece).digest() for piece in self._pieces()),
             }
         )
         self._hash = hashlib.sha1(info).digest()
-        self._torrent = place.aside / "show.torrent"
+        self._torrent = self._home / "show.torrent"
         self._torrent.write_bytes(b"d4:info" + info + b"e")
         self._port = free_port()
         #: Until it is set, the seeder gives half of the content only.
@@ -100,14 +104,12 @@ class Swarm:
     @contextmanager
     def downloading_with_transmission(self, **settings: str | int | bool) -> Iterator[Started]:
         """Download it into the watched folder; the client stays when it is complete."""
-        home = self._place.aside / "transmission"
-        home.mkdir()
         chosen = {name.replace("_", "-"): value for name, value in settings.items()}
-        (home / "settings.json").write_text(json.dumps({**_TRANSMISSION, **chosen}))
+        (self._home / "settings.json").write_text(json.dumps({**_TRANSMISSION, **chosen}))
         with (
             self._place.running(
                 self._require("transmission-cli"),
-                *("--config-dir", home, "--download-dir", self._place.drop),
+                *("--config-dir", self._home, "--download-dir", self._place.drop),
                 *("--port", str(self._port), self._torrent),
             ) as client,
             self._seeding(),

@@ -111,7 +111,7 @@ def test_rsync_writes_under_a_hidden_name(place: Place, require_program: Require
 
 def test_rsync_in_place(place: Place, require_program: RequireProgram) -> None:
     """It writes under the final name, slowly: the file waits until rsync has closed it."""
-    content = os.urandom(3_000_000)
+    content = os.urandom(1_500_000)
     (place.aside / "film.mkv").write_bytes(content)
     target = place.drop / "film.mkv"
     rsync = require_program("rsync")
@@ -129,7 +129,7 @@ def test_rsync_in_place_over_an_older_version(
     place: Place, require_program: RequireProgram
 ) -> None:
     """What lay there is sent as it was, and what rsync makes of it as it is in the end."""
-    old, new = os.urandom(2_000_000), os.urandom(2_500_000)
+    old, new = os.urandom(1_200_000), os.urandom(1_500_000)
     target = place.drop / "film.mkv"
     target.write_bytes(old)
     place.wait_done(target)
@@ -152,7 +152,7 @@ def test_rsync_that_is_interrupted_and_run_again(
     place: Place, require_program: RequireProgram
 ) -> None:
     """What it keeps for the next time lies in a hidden folder, and waits there for ever."""
-    content = os.urandom(3_000_000)
+    content = os.urandom(1_500_000)
     (place.aside / "film.mkv").write_bytes(content)
     target = place.drop / "film.mkv"
     command = (require_program("rsync"), "--partial-dir=.rsync-partial", "--bwlimit=1500k")

@@ -13,7 +13,6 @@ from .place import Place
     [
         pytest.param((), id="index at the end"),
         pytest.param(("-movflags", "+faststart"), id="index moved to the front in a second pass"),
-        pytest.param(("-movflags", "+frag_keyframe+empty_moov"), id="in fragments"),
     ],
 )
 def test_a_live_recording(
