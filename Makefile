@@ -73,7 +73,7 @@ format: $(STAMP) ## lay the code out as `make check` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure; BENCH_ARGS='--size 256M --files 200' for less
+bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --files 200' for less, printed only
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade for newer versions
