@@ -75,7 +75,12 @@ def _scan_unknown(figures: Figures, folder: Path, entries: int) -> None:
         figures.add(
             "all files new, uploads paused: all queued after", time.perf_counter() - began, "s"
         )
-        figures.add("peak resident memory then", peak_rss_mib(running.pid), "MiB", below=90)
+        figures.add(
+            "all files new: peak resident memory of the daemon",
+            peak_rss_mib(running.pid),
+            "MiB",
+            below=90,
+        )
         running.stop()
 
 
