@@ -32,6 +32,8 @@ class ControlServer(threading.Thread):
         self._path = path
         self._answer = answer
         self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._connection: socket.socket | None = None
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def open(self) -> None:
@@ -59,22 +61,42 @@ class ControlServer(threading.Thread):
                 _log.warning("control.failed", error=f"{type(error).__name__}: {error}")
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
+        with connection, self._interruptible(connection):
             connection.settimeout(_TIMEOUT)
             with connection.makefile("rwb") as stream:
                 request = json.loads(stream.readline(1024))
                 stream.write(json.dumps(self._answer(str(request["ask"]))).encode() + b"\n")
 
+    @contextlib.contextmanager
+    def _interruptible(self, connection: socket.socket) -> Iterator[None]:
+        """Have :meth:`close` end this connection, whatever its client waits for."""
+        with self._lock:
+            self._connection = connection
+            if self._closing.is_set():
+                _shut(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
+
     def close(self) -> None:
         """Stop answering, and take the socket away."""
         self._closing.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            if self._connection is not None:
+                _shut(self._connection)
+        _shut(self._listener)
         self._listener.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         if self.is_alive():
             self.join(_TIMEOUT)
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def ask(path: str, question: str, *, timeout: float = _TIMEOUT) -> dict[str, Any] | None:

@@ -72,6 +72,10 @@ class StateFolder:
             os.close(self._lock)
             self._lock = None
 
+    def keep(self) -> None:
+        """Own the folder until the process ends, :meth:`unlock` or not: part of it still works."""
+        self._lock = None
+
     def in_use(self) -> bool:
         """Tell whether another process owns the folder."""
         try:
@@ -101,5 +105,8 @@ def _make_private(path: str) -> None:
     above = os.path.dirname(path)
     if above != path and not os.path.isdir(above):
         _make_private(above)
-    with contextlib.suppress(FileExistsError):
+    try:
         os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise

@@ -14,10 +14,14 @@ def status(
     store: Store | None,
     live: dict[str, Any] | None,
     *,
+    now: float,
     state: JobState | None = None,
     limit: int = 100,
 ) -> dict[str, Any]:
-    """Build the document. ``store`` None: no queue yet. ``live``: the running instance's answer."""
+    """Build the document. ``store`` None: no queue yet. ``live``: the running instance's answer.
+
+    ``now`` is Unix time in seconds.
+    """
     uploads = {one["job"]: one for one in (live or {}).get("uploads", [])}
     rate = sum(one["rate"] for one in uploads.values())
     sent = sum(one["sent"] for one in uploads.values())
@@ -44,16 +48,16 @@ def status(
             "sent_per_second": round(rate) if live else None,
             "eta_seconds": round(left / rate) if rate > 0 else None,
         },
-        "jobs": [job_row(job, uploads.get(job.id)) for job in jobs],
+        "jobs": [job_row(job, uploads.get(job.id), now=now) for job in jobs],
     }
 
 
-def job_row(job: Job, upload: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Render one job. ``upload``: its progress, while it is being sent."""
+def job_row(job: Job, upload: dict[str, Any] | None = None, *, now: float) -> dict[str, Any]:
+    """Render one job. ``upload``: its progress, while it is being sent; ``now``: Unix time."""
     sent = upload["sent"] if upload else None
     if job.hashid is not None:
         sent = job.stamp.size
-    waits = job.state is JobState.QUEUED and job.next_attempt_at > 0
+    waits = job.state is JobState.QUEUED and job.next_attempt_at > now
     return {
         "id": job.id,
         "path": readable_path(job.path),

@@ -6,11 +6,13 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from upload.pipeline import wait_for
 
 from megamax_sync.control import ControlServer, ask
 
@@ -122,6 +124,34 @@ def test_a_silent_server_is_waited_for_no_longer_than_told(tmp_path: Path) -> No
         listener.bind(path)
         listener.listen()
         assert ask(path, "live", timeout=0.05) is None
+
+
+def test_a_client_that_says_nothing_delays_no_end(path: str) -> None:
+    """Whoever connects and asks nothing is sent away when the server closes."""
+    server = ControlServer(path, answer)
+    server.open()
+    folder = os.open(os.path.dirname(path), os.O_PATH)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(f"/proc/self/fd/{folder}/control.sock")
+        wait_for(lambda: server._connection is not None)
+        began = time.monotonic()
+        server.close()
+        assert time.monotonic() - began < 1
+        assert not server.is_alive()
+    os.close(folder)
+
+
+def test_a_client_that_comes_as_the_server_closes_is_sent_away(path: str) -> None:
+    """The connection that is accepted last is ended, too."""
+    server = ControlServer(path, answer)
+    server._closing.set()
+    ours, theirs = socket.socketpair()
+    with theirs:
+        began = time.monotonic()
+        with pytest.raises(ValueError):
+            server._serve(ours)
+        assert time.monotonic() - began < 1
+    server.close()
 
 
 def test_a_failing_accept_is_waited_out(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -307,6 +307,18 @@ def test_a_full_disk_under_the_queue_loses_nothing(tmp_path: Path, small_disk: P
         wait_for(lambda: made.daemon.problem() is None)
 
 
+def test_an_end_with_nothing_to_do_is_quick(tmp_path: Path) -> None:
+    """Also while somebody is connected to the control socket and asks nothing."""
+    with rig(tmp_path) as made, socket.socket(socket.AF_UNIX) as client:
+        daemon = made.start()
+        wait_for(daemon.watcher.settled)
+        client.connect(str(tmp_path / "state/control.sock"))
+        wait_for(lambda: daemon._control._connection is not None)
+        began = time.monotonic()
+        assert made.stop()
+        assert time.monotonic() - began < 0.7
+
+
 def test_other_processes_can_ask_how_it_is(tmp_path: Path) -> None:
     """The control socket answers with what only the running daemon knows."""
     with rig(tmp_path) as made:

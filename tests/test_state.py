@@ -89,3 +89,27 @@ def test_a_lock_that_cannot_be_made_says_why(
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(StoreFull):
         StateFolder(str(tmp_path)).lock()
+
+
+KEEP = """
+import sys
+from megamax_sync.state import StateFolder
+folder = StateFolder(sys.argv[1])
+folder.lock()
+folder.keep()
+folder.unlock()
+print("kept", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_folder_that_is_kept_is_given_up_by_death_alone(tmp_path: Path) -> None:
+    """Unlocking does not give it up while part of the process may still write."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEP, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"kept\n"
+        assert StateFolder(str(tmp_path)).in_use()
+        child.communicate()
+    assert not StateFolder(str(tmp_path)).in_use()

@@ -65,7 +65,7 @@ def keys(document: dict[str, Any]) -> None:
 
 def test_every_key_is_there_without_queue_and_daemon() -> None:
     """Null where nothing is known."""
-    document = status(None, None)
+    document = status(None, None, now=0)
     keys(document)
     assert document["daemon"]["running"] is False
     assert document["daemon"]["paused"] is False
@@ -90,7 +90,7 @@ def test_a_running_instance_adds_what_only_it_knows(store: Store) -> None:
         "bwlimit": None,
         "uploads": [{"job": 1, "sent": 400, "size": 1000, "rate": 110.0}],
     }
-    document = status(store, live)
+    document = status(store, live, now=0)
     keys(document)
     assert document["daemon"] == {"running": True, "paused": True} | {
         name: live[name] for name in DAEMON - {"running", "paused"}
@@ -106,22 +106,22 @@ def test_a_running_instance_adds_what_only_it_knows(store: Store) -> None:
 
 def test_jobs_are_filtered_and_counts_are_not(store: Store) -> None:
     """The filter and the limit are for the list alone."""
-    document = status(store, None, state=JobState.QUEUED)
+    document = status(store, None, now=0, state=JobState.QUEUED)
     keys(document)
     assert [job["path"] for job in document["jobs"]] == ["/v/b.mp4"]
     assert document["counts"]["uploading"] == 1
-    assert len(status(store, {}, limit=1)["jobs"]) == 1
+    assert len(status(store, {}, now=0, limit=1)["jobs"]) == 1
 
 
 def test_paths_that_are_no_utf8_are_shown_and_given_as_bytes(store: Store) -> None:
     """U+FFFD for people, base64 for programs."""
     job = store.jobs.get(1)
     assert job is not None
-    row = job_row(job)
+    row = job_row(job, now=0)
     assert (row["path"], row["path_b64"]) == ("/v/\ufffd.mp4", "L3Yv/y5tcDQ=")
     other = store.jobs.get(2)
     assert other is not None
-    assert job_row(other)["path_b64"] is None
+    assert job_row(other, now=0)["path_b64"] is None
 
 
 def test_the_next_attempt_and_the_arrival_are_told(store: Store) -> None:
@@ -131,7 +131,9 @@ def test_the_next_attempt_and_the_arrival_are_told(store: Store) -> None:
     store.jobs.release(job, "x", not_before=1681528521.0)
     job = store.jobs.get(1)
     assert job is not None
-    assert job_row(job)["next_attempt_at"] == "2023-04-15T03:15:21Z"
+    assert job_row(job, now=1681528520.0)["next_attempt_at"] == "2023-04-15T03:15:21Z"
+    assert job_row(job, now=1681528521.0)["next_attempt_at"] is None, "it is due"
+    assert status(store, None, now=1681528522.0)["jobs"][0]["next_attempt_at"] is None
     store.jobs.arrived(
         job,
         hashid="H",
@@ -148,7 +150,7 @@ def test_the_next_attempt_and_the_arrival_are_told(store: Store) -> None:
     store.tracking.sidecar_written(job, b"/v/s\xff")
     job = store.jobs.get(1)
     assert job is not None
-    row = job_row(job)
+    row = job_row(job, now=0)
     assert (row["sent"], row["next_attempt_at"], row["sidecar"]) == (1000, None, "/v/s\ufffd")
 
 

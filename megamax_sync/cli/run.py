@@ -106,8 +106,14 @@ class Service:
             else:
                 self._renew_rejected_credentials()
         self._notifier.send("STOPPING=1")
-        clean = self._daemon.stop()
-        return output.DONE if clean else output.FAILED
+        return output.DONE if self._stop() else output.FAILED
+
+    def _stop(self, *seconds: float) -> bool:
+        clean = self._daemon.stop(*seconds)
+        if not clean:
+            # What still runs may write the queue: nobody else may, until this process has ended.
+            self._folder.keep()
+        return clean
 
     def _build(self, settings: Settings) -> Daemon:
         return Daemon(settings, self._folder, on_pause=self._signals.wake)
@@ -195,7 +201,7 @@ class Service:
 
     def _rebuild(self, settings: Settings) -> None:
         """Stop all parts, which puts uploads back into the queue, and build them anew."""
-        if not self._daemon.stop(_REBUILD_SECONDS):
+        if not self._stop(_REBUILD_SECONDS):
             raise MegamaxError("some parts did not stop, so the new settings cannot be used")
         start_log(settings, self._redactor)
         try:

@@ -131,4 +131,5 @@ def _do_it(errand: Errand, settings: Settings) -> Ending:
 
         return errand.wait(look)
     finally:
-        daemon.stop()
+        if not daemon.stop():
+            errand.folder.keep()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -40,7 +41,7 @@ def status(
     folder = root.folder()
     live = ask(folder.socket, "live") if folder.in_use() else None
     with reading(folder) as store:
-        document = status_document(store, live, state=state, limit=limit)
+        document = status_document(store, live, now=time.time(), state=state, limit=limit)
         jobs = store.views.jobs(state=state, limit=limit) if store and not as_json else []
     if live is None and folder.in_use():
         # It owns the folder and is too busy to answer; that is running, too.
@@ -143,7 +144,7 @@ def show(
             raise typer.Exit(output.FAILED)
         live = (ask(folder.socket, "live") if folder.in_use() else None) or {}
         uploads = {one["job"]: one for one in live.get("uploads", [])}
-        document = job_row(found, uploads.get(found.id)) | _details(store, found)
+        document = job_row(found, uploads.get(found.id), now=time.time()) | _details(store, found)
     if as_json:
         output.say_json(document)
     else:

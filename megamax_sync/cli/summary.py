@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -73,7 +74,7 @@ class Summary:
                 {"path": readable_path(path), "path_b64": path_b64(path), "reason": reason}
                 for path, reason in self.waiting.items()
             ],
-            "jobs": [job_row(job) for job in jobs],
+            "jobs": [job_row(job, now=time.time()) for job in jobs],
             "seconds": round(self.seconds, 3),
             "exit": self.status,
         }
