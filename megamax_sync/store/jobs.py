@@ -8,7 +8,7 @@ from typing import Any
 
 from megamax_sync.job import FileStamp, Job, JobState, match_key
 from megamax_sync.store.places import in_places
-from megamax_sync.store.table import BATCH, SELECT, JobTable, job_of
+from megamax_sync.store.table import SELECT, JobTable, job_of
 
 #: How long a claim is believed without a sign of life, in seconds.
 LEASE_SECONDS = 300.0
@@ -41,13 +41,8 @@ class Jobs(JobTable):
 
     def latest_each(self, paths: Sequence[bytes]) -> dict[bytes, Job]:
         """Return the newest job of each of these paths."""
-        newest: dict[bytes, Job] = {}
-        for start in range(0, len(paths), BATCH):
-            part = paths[start : start + BATCH]
-            marks = ",".join("?" * len(part))
-            rows = self.database.read(f"{SELECT} WHERE path IN ({marks}) ORDER BY id", *part)
-            newest |= {row["path"]: job_of(row) for row in rows}
-        return newest
+        rows = self.of_paths(f"{SELECT} WHERE path IN ({{}}) ORDER BY id", paths)
+        return {row["path"]: job_of(row) for row in rows}
 
     def unsettled(self) -> list[Job]:
         """Return the queued jobs whose files the watch still has to find finished."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from megamax_sync.job import REMOTE_FAILED, FileStamp, Job, JobState
-from megamax_sync.store.table import BATCH, JobTable
+from megamax_sync.store.table import JobTable
 
 
 class Orders(JobTable):
@@ -86,13 +86,5 @@ class Orders(JobTable):
 
     def forgotten(self, paths: Sequence[bytes]) -> dict[bytes, FileStamp]:
         """Return, for those of these paths whose job was dropped, how the file was then."""
-        stamps: dict[bytes, FileStamp] = {}
-        for start in range(0, len(paths), BATCH):
-            part = paths[start : start + BATCH]
-            marks = ",".join("?" * len(part))
-            sql = (
-                "SELECT path, size, mtime_ns, ctime_ns, dev, ino FROM forgotten "  # noqa: S608 - marks only
-                f"WHERE path IN ({marks})"
-            )
-            stamps |= {row[0]: FileStamp(*row[1:]) for row in self.database.read(sql, *part)}
-        return stamps
+        sql = "SELECT path, size, mtime_ns, ctime_ns, dev, ino FROM forgotten WHERE path IN ({})"
+        return {row[0]: FileStamp(*row[1:]) for row in self.of_paths(sql, paths)}

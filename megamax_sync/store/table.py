@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, Job, JobState, check_transition
 from megamax_sync.store.database import Database
 
-#: Values asked for in one query; SQLite takes 32,766.
-BATCH = 500
+#: Paths asked for in one query; SQLite takes 32,766 values.
+_BATCH = 500
 
 _COLUMNS = [field for field in Job.__dataclass_fields__ if field != "stamp"]
 SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"  # noqa: S608 - column names of our own
@@ -52,6 +53,12 @@ class JobTable:
     def note(self, job: int, state: JobState, reason: str) -> None:
         sql = "INSERT INTO history (job, at, state, reason) VALUES (?, ?, ?, ?)"
         self.database.insert(sql, job, self.clock.wall(), state.value, reason)
+
+    def of_paths(self, sql: str, paths: Sequence[bytes]) -> Iterator[sqlite3.Row]:
+        """Run a query with ``IN ({})`` for any number of paths."""
+        for start in range(0, len(paths), _BATCH):
+            part = paths[start : start + _BATCH]
+            yield from self.database.read(sql.format(",".join("?" * len(part))), *part)
 
     def first(self, sql: str, *values: Any) -> Job | None:
         row = self.database.read_one(sql, *values)
