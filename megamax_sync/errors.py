@@ -117,15 +117,13 @@ class SidecarUnwritable(FileError):
 
 
 class UploadRefused(FileError):
-    """A definite answer about this very file (413, 415, 422, or 400 and the like).
+    """A definite answer about this very file: 413, 415 or 422."""
 
-    ``final`` is true for 413, 415 and 422, which no further attempt can change.
-    """
+    final = True
 
-    def __init__(self, message: str, *, status: int, final: bool = False) -> None:
+    def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
-        self.final = final
 
 
 class ServiceError(MegamaxError):

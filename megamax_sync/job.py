@@ -50,13 +50,13 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.SKIPPED: frozenset({JobState.QUEUED}),
 }
 
-#: States in which nothing more happens by itself (links are still renewed).
-FINAL = frozenset({JobState.DONE, JobState.FAILED, JobState.SKIPPED})
-
 #: What the service says of a file that it is still working on (api/megamax-api.md, "status").
 REMOTE_UNFINISHED = ("onqueue", "transferring", "processing", "converting")
 REMOTE_CONVERTED = "converted"
 REMOTE_FAILED = "failed"
+
+#: What is put behind a video's name to name its sidecar.
+SIDECAR_SUFFIX = b".megamax.json"
 
 #: ``Job.error`` of a file that was gone before it was sent.
 VANISHED = "vanished"

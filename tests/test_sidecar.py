@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from megamax_sync import sidecar
 from megamax_sync.api.models import DirectLink, MirrorGroup
 from megamax_sync.errors import SidecarUnwritable
-from megamax_sync.job import FileStamp, Job, JobState
-from megamax_sync.sidecar import SUFFIX, Placement, placement, sidecar_name
+from megamax_sync.job import SIDECAR_SUFFIX, FileStamp, Job, JobState
+from megamax_sync.sidecar import Placement, placement, sidecar_name
 
 JOB = Job(
     id=1,
@@ -314,9 +314,9 @@ def test_long_names_are_cut_between_characters(char: str) -> None:
     assert cut[0] != cut[1]
     for one in cut:
         assert len(one) <= 255
-        assert one.decode().endswith(SUFFIX.decode())
-    longest = b"a" * (255 - len(SUFFIX))
-    assert sidecar_name(longest) == longest + SUFFIX
+        assert one.decode().endswith(SIDECAR_SUFFIX.decode())
+    longest = b"a" * (255 - len(SIDECAR_SUFFIX))
+    assert sidecar_name(longest) == longest + SIDECAR_SUFFIX
     assert len(sidecar_name(longest + b"b")) == 255
     assert sidecar_name(b"\x80" * 255).startswith(b"~")
 

@@ -169,7 +169,7 @@ def _refusal(status: int, text: str, call: Call, said: str | None) -> MegamaxErr
     if status in {401, 403}:
         return CredentialsRejected(f"the service rejects the login or key ({text})")
     if call is Call.UPLOAD and status in {413, 415, 422}:
-        return UploadRefused(f"the service refuses this file ({text})", status=status, final=True)
+        return UploadRefused(f"the service refuses this file ({text})", status=status)
     if call is Call.FILE and status in {404, 410}:
         return RemoteFileMissing(
             f"the service does not know this file ({text})", server_message=said, answered=True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import urllib.request
 from urllib.parse import urlsplit
 
 import httpx
 
 from megamax_sync.errors import ConfigError, InsecureUrl
+from megamax_sync.loopback import is_loopback
 
 #: DNS has no longer ones, and the socket and TLS modules refuse them each in their own way.
 _LONGEST_LABEL = 63
@@ -40,16 +40,6 @@ def require_secure(url: httpx.URL) -> None:
         raise InsecureUrl(
             f"{url.host} is to be reached over plain http; only https keeps the key safe"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by its very name or address; nothing is looked up."""
-    if host.rstrip(".").lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def proxy_for(url: httpx.URL, setting: str | None) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from megamax_sync.config.form import Form, InvalidValueError, has_control, items, text_of
 from megamax_sync.config.paths import absolute
+from megamax_sync.loopback import is_loopback
 
 _PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -27,16 +28,6 @@ class HttpAddress:
     host: str | None = None
     port: int | None = None
     path: str | None = None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, as a URL names it, is this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(text: str) -> SplitResult | None:

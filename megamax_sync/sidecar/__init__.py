@@ -18,10 +18,9 @@ from megamax_sync.sidecar.document import (
     render,
     schema,
 )
-from megamax_sync.sidecar.placement import SUFFIX, Placement, sidecar_name
+from megamax_sync.sidecar.placement import Placement, sidecar_name
 
 __all__ = [
-    "SUFFIX",
     "Placement",
     "Sidecar",
     "account_mark",

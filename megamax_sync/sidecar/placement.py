@@ -9,10 +9,9 @@ import os
 from collections.abc import Sequence
 
 from megamax_sync.errors import SidecarUnwritable
-from megamax_sync.job import Job
+from megamax_sync.job import SIDECAR_SUFFIX, Job
 from megamax_sync.sidecar.document import Sidecar, encode
 
-SUFFIX = b".megamax.json"
 #: The longest name that Linux's file systems take, in bytes.
 _NAME_MAX = 255
 
@@ -88,14 +87,14 @@ class Placement:
 
 def sidecar_name(name: bytes) -> bytes:
     """Return the sidecar's name for a video's; one that would be too long is cut and marked."""
-    if len(name) + len(SUFFIX) <= _NAME_MAX:
-        return name + SUFFIX
+    if len(name) + len(SIDECAR_SUFFIX) <= _NAME_MAX:
+        return name + SIDECAR_SUFFIX
     mark = b"~" + hashlib.sha256(name).hexdigest()[:8].encode()
-    kept = name[: _NAME_MAX - len(SUFFIX) - len(mark)]
+    kept = name[: _NAME_MAX - len(SIDECAR_SUFFIX) - len(mark)]
     # Do not cut through the middle of a character.
     while kept and name[len(kept)] & 0xC0 == 0x80:
         kept = kept[:-1]
-    return kept + mark + SUFFIX
+    return kept + mark + SIDECAR_SUFFIX
 
 
 def _top(root: bytes, base: bytes, taken: bool) -> bytes:

@@ -31,8 +31,8 @@ from watchdog.events import (
 from watchdog.observers.api import ObservedWatch
 from watchdog.observers.inotify import InotifyObserver
 
+from megamax_sync.job import SIDECAR_SUFFIX
 from megamax_sync.watch import canary
-from megamax_sync.watch.rules import SIDECAR_SUFFIX
 
 #: Closed alone misses trees that are moved in, hard links and files in a folder just made, so
 #: Created, Moved and Closed all count; Deleted tells that a companion may be gone.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from megamax_sync.job import SIDECAR_SUFFIX
+
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
-
-SIDECAR_SUFFIX = b".megamax.json"
 
 #: What downloaders put behind the name of a file that is not finished, or beside it.
 UNFINISHED_SUFFIXES = (
