@@ -109,26 +109,10 @@ def test_rsync_writes_under_a_hidden_name(place: Place, require_program: Require
     place.check(below(place.drop / "show", files))
 
 
-def test_rsync_in_place(place: Place, require_program: RequireProgram) -> None:
-    """It writes under the final name, slowly: the file waits until rsync has closed it."""
-    content = os.urandom(1_500_000)
-    (place.aside / "film.mkv").write_bytes(content)
-    target = place.drop / "film.mkv"
-    rsync = require_program("rsync")
-    with place.running(
-        rsync, "--inplace", "--bwlimit=1500k", place.aside / "film.mkv", target
-    ) as writing:
-        place.wait_written(target)
-        with writing.standing_still():
-            place.wait_reason(target, OPEN)
-        writing.finish()
-    place.check({target: content})
-
-
 def test_rsync_in_place_over_an_older_version(
     place: Place, require_program: RequireProgram
 ) -> None:
-    """What lay there is sent as it was, and what rsync makes of it as it is in the end."""
+    """What lay there is sent as it was, and what rsync makes of it, slowly, as it is in the end."""
     old, new = os.urandom(1_200_000), os.urandom(1_500_000)
     target = place.drop / "film.mkv"
     target.write_bytes(old)

@@ -49,7 +49,7 @@ def test_a_file_that_shows_by_time_alone_that_it_is_not_finished(place: Place, h
     place.rig.stop()
     # Ten pauses of the writer: a machine under load does not turn one into a quiet period.
     place.start(SETTLE_SECONDS=str(10 * writer.PAUSE))
-    content = os.urandom(20 * writer.BLOCK)
+    content = os.urandom(15 * writer.BLOCK)
     target = place.drop / "film.mkv"
     with writing(place, how, target, content) as started:
         place.wait_reason(target, "1 s of quiet left")
