@@ -15,6 +15,9 @@ SECRET_NAMES = frozenset({"login", "key", "signature"})
 #: names above they are masked all the same.
 MIN_LENGTH = 4
 
+#: Texts up to this length are remembered, and so many of them.
+_SHORT, _KNOWN = 24, 1000
+
 # Escaping once more doubles the backslashes. Without bounds, text made of them takes for ever.
 _ESCAPES = r"\\{0,7}"
 _NAMES = "|".join(sorted(SECRET_NAMES))
@@ -47,6 +50,8 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._patterns: dict[str, re.Pattern[str]] = {}
+        #: What short texts become: field names, events and levels come again in every line.
+        self._known: dict[str, str] = {}
 
     def add(self, secret: str) -> None:
         """Mask this from now on, and for good: what was a secret once is in old answers still."""
@@ -56,13 +61,28 @@ class Redactor:
             known = {**self._patterns, secret: _pattern(secret)}
             # Of two that overlap, the longer one first: else its rest would be left standing.
             self._patterns = dict(sorted(known.items(), key=lambda item: -len(item[0])))
+            self._known = {}
 
     def scrub(self, text: str) -> str:
         """The text with every secret replaced by ``***``."""
+        if len(text) > _SHORT:
+            return self._scrub(text)
+        # Taken before the patterns are: a secret that comes meanwhile empties another one.
+        known = self._known
+        scrubbed = known.get(text)
+        if scrubbed is None:
+            scrubbed = self._scrub(text)
+            if len(known) < _KNOWN:
+                known[text] = scrubbed
+        return scrubbed
+
+    def _scrub(self, text: str) -> str:
         for pattern in self._patterns.values():
             text = pattern.sub(MASK, text)
-        for by_name in _BY_NAME:
-            text = by_name.sub(rf"\g<keep>{MASK}", text)
+        # None of them fits where there is neither of these.
+        if "=" in text or ":" in text:
+            for by_name in _BY_NAME:
+                text = by_name.sub(rf"\g<keep>{MASK}", text)
         return text
 
 

@@ -128,10 +128,11 @@ class Coverage:
         if self._bare and now >= self._bare_at and not busy:
             self._bare_at = now + POLL_SECONDS
             for folder in list(self._bare):
-                if os.path.isdir(folder):
-                    self._mark(folder, False)
-                else:
+                if not os.path.isdir(folder):
                     self._bare.discard(folder)
+                elif os.path.dirname(folder) not in self._bare:
+                    # With all below it: new folders in there are reported by nobody.
+                    self._mark(folder, True)
         return max(0.0, min(self._moments()) - self._clock.monotonic())
 
     def _moments(self) -> list[float]:
