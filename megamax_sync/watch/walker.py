@@ -128,11 +128,11 @@ class Walker:
                 while True:
                     began = self._clock.monotonic()
                     found = next(walk, None)
+                    # Without the queue, which may wait for a slow disk, and what others do.
+                    took += self._clock.monotonic() - began
                     if found is None:
                         break
                     self._offer(found)
-                    # Without what others do between two steps.
-                    took += self._clock.monotonic() - began
                     yield
             except Exception:
                 # Nobody else is going to name it again.

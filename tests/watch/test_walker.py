@@ -22,7 +22,7 @@ class StillClock(TurnedClock):
 
 
 class Log(list[bytes]):
-    """The folders that were walked; each walk takes ``seconds``."""
+    """The folders that were walked; to list one takes ``seconds``, to ask the queue an hour."""
 
     def __init__(self, clock: StillClock) -> None:
         super().__init__()
@@ -30,9 +30,10 @@ class Log(list[bytes]):
         self.seconds = 0.0
 
     def offer(self, found: list[Found]) -> None:
-        self.clock.ahead += self.seconds
+        self.clock.ahead += 3600 if self.seconds else 0
 
     def visited(self, folder: bytes) -> None:
+        self.clock.ahead += self.seconds
         self.append(os.path.basename(folder))
 
 
