@@ -61,12 +61,12 @@ class _Explanation:
             return self._missing(job, error)
         # A job that was handed in goes on whatever the rules say.
         root = job.root if job else self._rules.root_of(path)
+        if stat.S_ISDIR(status.st_mode):
+            return "a folder; explain takes files"
         handed_in = job is not None and root is None
         unwanted = None if handed_in else self._unwanted(path, status)
         if unwanted is not None and (job is None or job.state is JobState.SKIPPED):
             return unwanted.reason
-        if stat.S_ISDIR(status.st_mode):
-            return "a folder; explain takes files"
         if not stat.S_ISREG(status.st_mode):
             return "no regular file"
         one = Found(path, root, FileStamp.of(status))

@@ -47,6 +47,11 @@ class Views:
             counts[JobState(row["state"])] = row["n"]
         return counts
 
+    def waits_in(self, folder: bytes) -> bool:
+        """Tell whether files of a folder wait to be uploaded."""
+        counts = self.counts([folder])
+        return bool(counts[JobState.QUEUED] + counts[JobState.UPLOADING])
+
     def bytes_in(self, state: JobState, under: Sequence[bytes] | None = None) -> int:
         """Add up the sizes of the jobs in one state."""
         where, values = in_places(under)

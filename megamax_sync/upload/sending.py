@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import threading
@@ -96,6 +97,8 @@ def open_unchanged(job: Job) -> int:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileVanished("the file is not there any more") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileChanged("a symbolic link has taken the file's place") from error
         raise FileError(f"the file cannot be read ({error.strerror}); let this user read it") from (
             error
         )

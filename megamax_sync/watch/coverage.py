@@ -61,13 +61,14 @@ class Coverage:
         *,
         mode: str | None,
         wake: Callable[[], None],
+        expected: Callable[[bytes], bool] = lambda _root: False,
         clock: Clock,
     ) -> None:
-        """``wake`` has :meth:`tick` called soon.
+        """``wake`` has :meth:`tick` called soon; ``expected`` is for :class:`Roots`.
 
         ``mode`` is MEGAMAX_OBSERVER: ``auto``, ``inotify`` or ``polling``; None for neither.
         """
-        self.roots = Roots(roots)
+        self.roots = Roots(roots, expected)
         self._mark = mark
         self._mode = mode
         self._wake = wake

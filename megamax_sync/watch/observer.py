@@ -131,6 +131,7 @@ class Observer:
         """Watch a folder no longer."""
         known = self._watches.pop(root, None)
         if known is not None:
+            self._mend(known[0])
             # Two watched names can lead to one folder, which watchdog counts once.
             with contextlib.suppress(KeyError):
                 self._observer.unschedule(known[0])
@@ -168,8 +169,23 @@ class Observer:
             # Its own way to stop is not gone by a dispatcher that is dead, or was never alive.
             threading.Thread(target=self._observer.on_thread_stop, daemon=True).start()
             return
+        for watch, _ in self._watches.values():
+            self._mend(watch)
         self._observer.stop()
         self._observer.join(timeout)
+
+    def _mend(self, watch: ObservedWatch) -> None:
+        """Take away what would break watchdog's own way to end a watch.
+
+        After folders were moved it may note two watches for one path; it then fails to remove the
+        second, and leaves its threads behind.
+        """
+        group = self._group(watch)
+        if group is not None:
+            with group._lock:  # noqa: SLF001
+                for descriptor, path in list(group._active_callbacks_by_watch.items()):  # noqa: SLF001
+                    if group._active_callbacks_by_path.get(path) != descriptor:  # noqa: SLF001
+                        del group._active_callbacks_by_watch[descriptor]  # noqa: SLF001
 
     def _group(self, watch: ObservedWatch) -> Any:
         emitter: Any = self._observer._emitter_for_watch.get(watch)  # noqa: SLF001

@@ -12,6 +12,11 @@ import stat
 from megamax_sync.watch.rules import COMPANION_SUFFIXES
 from megamax_sync.watch.settle import Signs, Writers
 
+NO_LEASE = (
+    "unknown whether anybody writes: no write lease can be had (it takes the file's owner or "
+    "CAP_LEASE, and a local file system); /proc is looked at instead"
+)
+
 
 def ignore_lease_breaks() -> None:
     """Call once at start, in the main thread: a broken lease's SIGIO kills by default."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
+
+from megamax_sync.watch.canary import PREFIX
 
 _log = structlog.get_logger()
 
@@ -17,7 +19,17 @@ class Roots:
     An unmounted disk leaves an empty folder behind, which is no reason to call its files vanished.
     """
 
-    def __init__(self, roots: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        expected: Callable[[bytes], bool] = lambda _root: False,
+    ) -> None:
+        """``expected`` tells whether files are known to wait in a folder.
+
+        At the first look there is nothing to compare it with; but if it is empty, and files wait
+        in it, its disk is not there.
+        """
+        self._expected = expected
         self._known: dict[bytes, tuple[int, int] | None] = dict.fromkeys(roots)
         self._lost: dict[bytes, str] = {}
 
@@ -38,6 +50,9 @@ class Roots:
                 continue
             identity = (status.st_dev, status.st_ino)
             if known is None:
+                if _is_empty(root) and self._expected(root):
+                    self._lose(root, "It is empty, though files of it wait to be uploaded")
+                    continue
                 self._known[root] = identity
             elif known != identity:
                 if _is_empty(root):
@@ -88,7 +103,8 @@ def leads_to(outer: bytes, inner: bytes) -> bool:
 def _is_empty(folder: bytes) -> bool:
     try:
         with os.scandir(folder) as listing:
-            return next(listing, None) is None
+            # What we have made ourselves to see whether events arrive is no content.
+            return all(entry.name.startswith(PREFIX) for entry in listing)
     except OSError:
         # Nothing can be found in it, which is all that matters here.
         return True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import structlog
 
 from megamax_sync.clock import Clock
+from megamax_sync.watch.roots import leads_to
 from megamax_sync.watch.rules import Rules
 from megamax_sync.watch.scanner import Found, Walk, walks
 
@@ -121,6 +122,9 @@ class Walker:
             folder, subtree = marked
             root = folder if folder in self._rules.roots else self._rules.root_of(folder)
             if root is None or self._rules.unwanted_way(folder, root):
+                continue
+            if folder != root and not leads_to(root, folder):
+                # watchdog names links to folders as folders when a tree is moved in.
                 continue
             walk = iter(Walk(self._rules, folder, subtree=subtree, on_folder=self._visited))
             took = 0.0

@@ -18,7 +18,7 @@ from megamax_sync.store import Store
 from megamax_sync.watch.coverage import Coverage
 from megamax_sync.watch.intake import Intake, Need
 from megamax_sync.watch.pending import Pending, PendingFiles
-from megamax_sync.watch.probe import look
+from megamax_sync.watch.probe import NO_LEASE, look
 from megamax_sync.watch.rules import Folders, Rules, Unwanted
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settle import Finished, Settling, Waits, Writers
@@ -77,7 +77,12 @@ class Watcher(Loop):
         self._rescan_seconds = rescan_seconds
         self._intake = Intake(store, folders, self._beat_or_stop)
         self.coverage = Coverage(
-            rules.roots, self.mark, mode=observer, wake=store.database.wake, clock=clock
+            rules.roots,
+            self.mark,
+            mode=observer,
+            wake=store.database.wake,
+            expected=store.views.waits_in,
+            clock=clock,
         )
         self._walker = Walker(
             rules,
@@ -250,11 +255,7 @@ class Watcher(Loop):
         signs = look(path, pending.root)
         if signs.writers is Writers.UNKNOWN and not self._said_unknown:
             self._said_unknown = True
-            error = (
-                "unknown whether anybody writes: no write lease can be had (it takes the file's "
-                "owner or CAP_LEASE, and a local file system); /proc is looked at instead"
-            )
-            _log.warning("watch.degraded", path=path, error=error)
+            _log.warning("watch.degraded", path=path, error=NO_LEASE)
         return pending.settling.judge(signs)
 
     def _put_off(self, path: bytes, pending: Pending, waits: Waits) -> None:

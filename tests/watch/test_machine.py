@@ -114,6 +114,8 @@ class Machine(RuleBasedStateMachine):
         self.finished_once: set[Version] = set()
         #: The files of ``drop`` as they were when it was taken away.
         self.away: set[bytes] | None = None
+        #: ``drop`` was swapped for an empty folder, which is not believed.
+        self.doubted = False
         #: Something happened of which there is no event; the rescan has to find it.
         self.unseen = False
         self.failed = False
@@ -179,12 +181,14 @@ class Machine(RuleBasedStateMachine):
 
     def _lost(self) -> bool:
         """Whether ``drop`` is such that nothing is to be concluded from what it lacks."""
-        return self.away is not None and not self._entries("drop")
+        return (self.away is not None or self.doubted) and not self._entries("drop")
 
     # -- what is right -----------------------------------------------------------------------
 
     def _note(self) -> None:
         """After each thing done: what is finished now may be queued from now on."""
+        if self._entries("drop"):
+            self.doubted = False
         if self.away and self._entries("drop"):
             # Another folder with something in it is believed, and the files are gone.
             self.away = set()
@@ -456,6 +460,8 @@ class Machine(RuleBasedStateMachine):
         self.away, self.unseen = None, True
         shutil.rmtree(self.base / "drop", ignore_errors=True)
         (self.base / "away").rename(self.base / "drop")
+        # One that was believed meanwhile is now replaced, by a folder that may be empty.
+        self.doubted = not self._entries("drop")
         self._note()
 
     # -- the upload, and the watch itself ----------------------------------------------------
@@ -515,8 +521,7 @@ class Machine(RuleBasedStateMachine):
             assert now is not None
             assert now.id == newest.id
 
-    # A watch that starts on an empty folder cannot know that there ever was another.
-    @precondition(lambda self: self.watcher is not None and self.away is None)
+    @precondition(lambda self: self.watcher is not None)
     @rule()
     def stop_the_watch(self) -> None:
         assert self.watcher is not None

@@ -1,0 +1,90 @@
+"""``explain``: the deciding rule, by name and value."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from cli.program import Program
+
+
+def explained(program: Program, path: str | bytes | Path, *options: str) -> str:
+    """What explain says of a path; it exits 0 and says one line."""
+    result = program.run(*options, "explain", os.fsdecode(path))
+    assert (result.status, len(result.lines())) == (0, 1), result.err
+    return result.lines()[0]
+
+
+def test_each_rule_is_named_with_its_value(program: Program) -> None:
+    """Names, patterns, sizes, links and places: which rule it is, and what would be done."""
+    program.env["MEGAMAX_EXCLUDE"] = "*.sample.*,old/"
+    program.env["MEGAMAX_MIN_SIZE"] = "1K"
+    program.env["MEGAMAX_FOLDERS"] = "anime=12"
+    (program.watch / "old").mkdir()
+    os.symlink(program.video("real.mkv"), program.watch / "link.mkv")
+    cases = {
+        program.video("a.sample.mkv"): "excluded by MEGAMAX_EXCLUDE pattern '*.sample.*'",
+        program.video("old/a.mkv"): "excluded by MEGAMAX_EXCLUDE pattern 'old/'",
+        program.video(".a.mkv"): "hidden",
+        program.video("a.mkv.part"): "unfinished download",
+        program.video("a.f137.mp4"): "yt-dlp",
+        program.video("a.txt"): "MEGAMAX_EXTENSIONS",
+        program.video("tiny.mkv", 10): "MEGAMAX_MIN_SIZE",
+        program.video("empty.mkv", 0): "empty",
+        program.watch / "link.mkv": "symbolic link",
+        program.video("out.mkv", folder=program.home): "outside the watched folders",
+        program.watch / "old": "a folder",
+    }
+    for path, words in cases.items():
+        assert words in explained(program, path), path
+    wanted = program.video("anime/a.mkv", 2048)
+    os.utime(wanted, (1, 1))
+    said = explained(program, wanted)
+    # The file has just been made: its ctime says so, whatever its mtime does.
+    assert said.startswith(("waits: ", "will be uploaded (2.0 KiB → folder 12)"))
+    result = program.run("explain", str(program.watch / "nothing.mkv"))
+    assert (result.status, "there is no" in result.faults()[0]) == (2, True)
+
+
+def test_what_a_file_waits_for_is_said(program: Program) -> None:
+    """Quiet, a writer with its name, holes, a companion."""
+    quiet = program.video("quiet.mkv")
+    program.env["MEGAMAX_SETTLE_SECONDS"] = "3600"
+    assert "s of quiet left" in explained(program, quiet)
+    program.env["MEGAMAX_SETTLE_SECONDS"] = "0"
+    program.video("a.mkv.aria2")
+    assert explained(program, program.video("a.mkv")) == "waits: companion a.mkv.aria2"
+    holes = program.video("holes.mkv", 0)
+    os.truncate(holes, 1 << 20)
+    assert "unwritten holes" in explained(program, holes)
+    writer = "import sys; f = open(sys.argv[1], 'ab'); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", writer, quiet], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        said = explained(program, quiet)
+        process.communicate(b"")
+    assert said.startswith(f"waits: open for writing (pid {process.pid}, ")
+
+
+def test_what_the_queue_knows_is_said(program: Program) -> None:
+    """Done, queued, paused, forgotten, gone, and handed in from elsewhere."""
+    path = program.video("a.mkv")
+    assert program.run("--scan").status == 0
+    assert explained(program, path).startswith("done as ")
+    os.unlink(path)
+    assert explained(program, path).startswith("done as ")
+    assert "not there" in explained(program, path)
+    program.run("pause")
+    late = program.video("late.mkv")
+    program.env["MEGAMAX_SETTLE_SECONDS"] = "0"
+    assert "uploads are paused" in explained(program, late)
+    elsewhere = program.video("b.mkv", folder=program.home)
+    assert program.run("upload", os.fsdecode(elsewhere)).status == 0
+    program.run("resume")
+    assert explained(program, elsewhere).startswith("queued as job 2: waits for a worker")
+    program.run("forget", "2")
+    assert "outside the watched folders" in explained(program, elsewhere)
