@@ -22,8 +22,8 @@ def test_every_command_of_this_version_is_in_the_reference() -> None:
     """The contract's commands, so far as they exist, each with a line of its own."""
     names = {name.removeprefix("megamax-sync").strip() for name, _ in render.commands()}
     assert names == {
-        "", "sandbox", "status", "show", "upload", "retry", "forget", "pause", "resume", "ls",
-        "links",
+        "", "sandbox", "status", "show", "explain", "upload", "retry", "forget", "pause", "resume",
+        "ls", "links",
     }  # fmt: skip
 
 

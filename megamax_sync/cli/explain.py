@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, quiet_log, reading
-from megamax_sync.cli.judge import Judge, Verdict
 from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
-from megamax_sync.daemon import rules
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.state import StateFolder
 from megamax_sync.store import Store
 from megamax_sync.watch.rules import Unwanted
 from megamax_sync.watch.scanner import Found
+
+if TYPE_CHECKING:
+    from megamax_sync.cli.judge import Judge, Verdict
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +50,8 @@ class _Explanation:
     def __init__(self, settings: Settings, store: Store | None) -> None:
         self._settings = settings
         self._store = store
+        from megamax_sync.daemon import rules
+
         self._rules = rules(settings)
 
     def of(self, path: bytes) -> str | None:
@@ -70,6 +73,8 @@ class _Explanation:
         if not stat.S_ISREG(status.st_mode):
             return "no regular file"
         one = Found(path, root, FileStamp.of(status))
+        from megamax_sync.cli.judge import Judge
+
         judge = Judge(self._settings, self._store)
         verdict = judge.verdict(one)
         return verdict.reason or self._goes(judge, one, verdict)

@@ -43,12 +43,14 @@ def retry(
     with writing(folder) as store:
         jobs, status = _named(store, ids or [])
         if failed:
-            jobs = store.views.in_states([JobState.FAILED], None)
+            every = store.views.in_states([JobState.FAILED], None)
+            jobs = [job for job in every if not store.orders.is_outdated(job)]
         for job in jobs:
             if not store.orders.retry(job):
-                output.complain(
-                    f"job {job.id} has not failed, it is {job.state}: {shown(job.path)}"
-                )
+                why = "has not failed, it is " + job.state
+                if job.state is JobState.FAILED:
+                    why = "is outdated, its file has changed and has a newer job"
+                output.complain(f"job {job.id} {why}: {shown(job.path)}")
                 status = output.FAILED
                 continue
             again = store.jobs.get(job.id)

@@ -11,13 +11,18 @@ from megamax_sync.store.table import JobTable
 class Orders(JobTable):
     """Retry, forget, and the memory of what was forgotten."""
 
+    def is_outdated(self, job: Job) -> bool:
+        """Tell whether the file has a newer job: there is nothing left to do for this one."""
+        sql = "SELECT 1 FROM job WHERE path = ? AND id > ? LIMIT 1"
+        return self.database.read_one(sql, job.path, job.id) is not None
+
     def retry(self, job: Job) -> bool:
-        """Put a failed job back to work; False when it has not failed.
+        """Put a failed job back to work; False when it has not failed, or is outdated.
 
         One that the service holds resumes its tracking. One whose conversion failed, or that the
         service lost, is uploaded anew, and its dead hashid is left behind as an orphan.
         """
-        if job.state is not JobState.FAILED:
+        if job.state is not JobState.FAILED or self.is_outdated(job):
             return False
         now = self.clock.now()
         with self.database.transaction():

@@ -24,7 +24,7 @@ def test_each_rule_is_named_with_its_value(program: Program) -> None:
     program.env["MEGAMAX_FOLDERS"] = "anime=12"
     (program.watch / "old").mkdir()
     os.symlink(program.video("real.mkv"), program.watch / "link.mkv")
-    cases = {
+    cases: dict[bytes | Path, str] = {
         program.video("a.sample.mkv"): "excluded by MEGAMAX_EXCLUDE pattern '*.sample.*'",
         program.video("old/a.mkv"): "excluded by MEGAMAX_EXCLUDE pattern 'old/'",
         program.video(".a.mkv"): "hidden",
