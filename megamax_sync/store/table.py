@@ -54,11 +54,11 @@ class JobTable:
         sql = "INSERT INTO history (job, at, state, reason) VALUES (?, ?, ?, ?)"
         self.database.insert(sql, job, self.clock.wall(), state.value, reason)
 
-    def of_paths(self, sql: str, paths: Sequence[bytes]) -> Iterator[sqlite3.Row]:
-        """Run a query with ``IN ({})`` for any number of paths."""
+    def of_paths(self, sql: str, paths: Sequence[bytes], *before: object) -> Iterator[sqlite3.Row]:
+        """Run a query with ``IN ({})`` for any number of paths; ``before`` are earlier values."""
         for start in range(0, len(paths), _BATCH):
             part = paths[start : start + _BATCH]
-            yield from self.database.read(sql.format(",".join("?" * len(part))), *part)
+            yield from self.database.read(sql.format(",".join("?" * len(part))), *before, *part)
 
     def first(self, sql: str, *values: Any) -> Job | None:
         row = self.database.read_one(sql, *values)

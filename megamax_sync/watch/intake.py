@@ -69,6 +69,13 @@ class Intake:
         wanted: list[Found] = []
         for start in range(0, len(found), _QUERY):
             part = found[start : start + _QUERY]
+            # Most of what a scan finds is known and unchanged.
+            at_rest = self._store.jobs.at_rest([one.path for one in part])
+            part = [
+                one
+                for one in part
+                if at_rest.get(one.path) != (one.stamp.size, one.stamp.mtime_ns, one.stamp.ino)
+            ]
             paths = [one.path for one in part]
             known = self._store.jobs.latest_each(paths)
             dropped = self._store.orders.forgotten(paths)

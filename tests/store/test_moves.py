@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from megamax_sync.errors import InvalidTransition, StoreError
-from megamax_sync.job import TRANSITIONS, FileStamp, Job, JobState
+from megamax_sync.job import TRANSITIONS, VANISHED, FileStamp, Job, JobState
 from megamax_sync.store import Store
 
 from .conftest import Add, TurnedClock, fetch
@@ -379,3 +379,14 @@ def test_the_newest_job_of_a_path_speaks_for_it(store: Store, add: Add) -> None:
     assert store.jobs.latest_each([old.path]) == {old.path: new}
     assert store.jobs.latest(b"/v/none") is None
     assert store.jobs.latest_each([]) == {}
+
+
+def test_what_is_at_rest_is_told_in_short(store: Store, add: Add) -> None:
+    """Size, times and inode of the newest job; nothing for one that wants another look."""
+    old, other = add(b"/v/a.mp4"), add(b"/v/b.mp4", ready=False)
+    newer = add(b"/v/a.mp4", size=11)
+    gone = add(b"/v/c.mp4")
+    assert store.jobs.skip(gone, VANISHED)
+    stamp = newer.stamp
+    found = store.jobs.at_rest([old.path, other.path, gone.path, b"/v/unknown.mp4"])
+    assert found == {old.path: (stamp.size, stamp.mtime_ns, stamp.ino)}
