@@ -45,10 +45,9 @@ class Jobs(JobTable):
         return {row["path"]: job_of(row) for row in rows}
 
     def at_rest(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int, int]]:
-        """Return size, mtime_ns and inode of the newest job of each of these paths.
+        """Return size, mtime_ns and inode of the newest job of each of these paths, cheaply.
 
-        Left out are those that want another look though their file has not changed. For a scan
-        that finds what it knows, at a fraction of what whole jobs cost.
+        Left out are those that want another look though their file has not changed.
         """
         sql = (
             "SELECT path, size, mtime_ns, ino, (state = 'queued' AND ready = 0) "
@@ -176,8 +175,7 @@ class Jobs(JobTable):
     def claim(self, owner: str, under: Sequence[bytes] | None = None) -> Job | None:
         """Take the next due job for sending; None when nothing is due.
 
-        Those that have not failed come first, in the order in which they were found; then those
-        whose last failure is the longest ago, so that no file holds up the others.
+        First come those that have not failed, then those whose last failure is the longest ago.
         ``under`` limits it to paths inside these folders, or exactly these. A job whose name and
         size equal those of another's open or unknown attempt has to wait for that one.
         """
@@ -237,9 +235,8 @@ class Jobs(JobTable):
     ) -> bool:
         """Put a job that was being sent back into the queue.
 
-        ``failed`` puts it behind those that have not failed since; ``charge`` counts the attempt
-        as the file's; ``suspect`` notes that its answer may be the file's fault. False when the
-        job was dropped meanwhile.
+        ``failed`` puts it behind the others, ``charge`` counts the attempt as the file's, ``suspect``
+        notes that its answer may be the file's fault. False when the job was dropped meanwhile.
         """
         now = self.clock.now()
         return self.move(
@@ -254,11 +251,6 @@ class Jobs(JobTable):
             suspect_at=now if suspect else job.suspect_at,
             error=error,
         )
-
-    def another_arrived_since(self, moment: float) -> bool:
-        """Tell whether any upload has succeeded since ``moment`` (Unix time)."""
-        sql = "SELECT 1 FROM attempt WHERE outcome = 'arrived' AND ended_at > ? LIMIT 1"
-        return self.database.read_one(sql, moment) is not None
 
     def arrived(
         self,
@@ -313,10 +305,9 @@ class Jobs(JobTable):
             return self.move(job.id, job.state, JobState.SKIPPED, error, error=error)
 
     def rescue(self) -> list[Job]:
-        """At start: put back what dead instances were sending, and mend times out of reach.
+        """At start, with the folder's lock held: put back what dead instances were sending.
 
-        A clock that was wrong when they were written must not put anything off for ever. Call it
-        with the state folder's lock held.
+        Times out of reach are mended: they were written by a clock that was wrong.
         """
         now = self.clock.now()
         with self.database.transaction():

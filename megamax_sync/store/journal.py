@@ -130,6 +130,11 @@ class Journal:
         sql = f"{SELECT} WHERE outcome IS NULL AND size = ? ORDER BY id"
         return [Attempt(*row) for row in self._db.read(sql, size)]
 
+    def another_arrived_since(self, moment: float) -> bool:
+        """Tell whether any upload has succeeded since ``moment`` (Unix time)."""
+        sql = "SELECT 1 FROM attempt WHERE outcome = 'arrived' AND ended_at > ? LIMIT 1"
+        return self._db.read_one(sql, moment) is not None
+
     def rescue(self) -> None:
         """At start: nobody is sending. What had not begun to be sent failed; the rest is unknown.
 

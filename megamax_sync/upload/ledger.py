@@ -203,7 +203,7 @@ class Ledger:
         )
 
     def _another_arrived_since(self, moment: float) -> Callable[[], bool]:
-        return lambda: self._store.jobs.another_arrived_since(moment)
+        return lambda: self._store.journal.another_arrived_since(moment)
 
     def _fail(self, job: Job, error: str) -> None:
         self._record(lambda: self._store.jobs.fail(job, error))

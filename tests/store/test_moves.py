@@ -145,8 +145,8 @@ def test_suspicion_asks_for_another_success(store: Store, add: Add, clock: Turne
     """Only an upload that arrived after the moment counts."""
     attempt = store.journal.begin(bring(store, add(), S.UPLOADING))
     store.journal.arrived(attempt, "H1")
-    assert store.jobs.another_arrived_since(clock.time - 1)
-    assert not store.jobs.another_arrived_since(clock.time)
+    assert store.journal.another_arrived_since(clock.time - 1)
+    assert not store.journal.another_arrived_since(clock.time)
 
 
 def test_another_version_begins_afresh(store: Store, add: Add, clock: TurnedClock) -> None:
