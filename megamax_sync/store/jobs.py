@@ -235,8 +235,8 @@ class Jobs(JobTable):
     ) -> bool:
         """Put a job that was being sent back into the queue.
 
-        ``failed`` puts it behind the others, ``charge`` counts the attempt as the file's, ``suspect``
-        notes that its answer may be the file's fault. False when the job was dropped meanwhile.
+        ``failed`` puts it behind the others, ``charge`` counts the attempt as the file's, and
+        ``suspect`` notes that its answer may be. False when the job was dropped meanwhile.
         """
         now = self.clock.now()
         return self.move(
