@@ -129,7 +129,7 @@ class Jobs(JobTable):
             else ""
         )
         sql = (
-            f"UPDATE job SET {afresh}ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, "  # noqa: S608 - names of our own columns
+            f"UPDATE job SET {afresh}ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, "
             "ino = ?, error = NULL, updated_at = ? WHERE id = ? AND state = 'queued' RETURNING id"
         )
         changed = self.database.write(
@@ -183,7 +183,7 @@ class Jobs(JobTable):
         now = self.clock.now()
         with self.database.transaction():
             rows = self.database.write(
-                f"UPDATE job SET state = 'uploading', owner = ?, lease_until = ?, updated_at = ? "  # noqa: S608 - in_places makes marks only
+                f"UPDATE job SET state = 'uploading', owner = ?, lease_until = ?, updated_at = ? "
                 f"WHERE id = (SELECT id FROM job WHERE state = 'queued' AND ready = 1 "
                 f"AND next_attempt_at <= ? AND {_UNAMBIGUOUS}{where} "
                 f"ORDER BY failed_at, id LIMIT 1) RETURNING id",
@@ -205,7 +205,7 @@ class Jobs(JobTable):
         """
         where, values = in_places(under)
         row = self.database.read_one(
-            f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "  # noqa: S608 - in_places makes marks only
+            f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
             f"AND {_UNAMBIGUOUS}{where}",
             *values,
         )
@@ -315,6 +315,6 @@ class Jobs(JobTable):
             for job in stale:
                 self.release(job, "the program ended while it was being sent")
             for column, most in (("next_attempt_at", LONGEST_RETRY), ("check_at", LONGEST_CHECK)):
-                sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"  # noqa: S608 - our own names
+                sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"
                 self.database.write(sql, now, now + most)
         return stale

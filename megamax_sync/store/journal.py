@@ -46,7 +46,7 @@ class Attempt:
         return (self.size, self.mtime_ns, self.ino) == (stamp.size, stamp.mtime_ns, stamp.ino)
 
 
-SELECT = f"SELECT {', '.join(Attempt.__dataclass_fields__)} FROM attempt"  # noqa: S608 - column names of our own
+SELECT = f"SELECT {', '.join(Attempt.__dataclass_fields__)} FROM attempt"
 
 
 class Journal:
@@ -163,7 +163,7 @@ class Journal:
             part = wanted[start : start + 500]
             marks = ",".join("?" * len(part))
             rows = self._db.read(
-                f"SELECT hashid FROM job WHERE hashid IN ({marks}) "  # noqa: S608 - marks only
+                f"SELECT hashid FROM job WHERE hashid IN ({marks}) "
                 f"UNION SELECT hashid FROM attempt WHERE hashid IN ({marks})",
                 *part,
                 *part,

@@ -14,7 +14,7 @@ from megamax_sync.store.database import Database
 _BATCH = 500
 
 _COLUMNS = [field for field in Job.__dataclass_fields__ if field != "stamp"]
-SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"  # noqa: S608 - column names of our own
+SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"
 
 
 def job_of(row: sqlite3.Row) -> Job:
@@ -43,7 +43,7 @@ class JobTable:
         # Only a claim makes an owner, and that is a statement of its own.
         changes |= {"state": new.value, "updated_at": now, "owner": None, "lease_until": None}
         columns = ", ".join(f"{name} = ?" for name in changes)
-        sql = f"UPDATE job SET {columns} WHERE id = ? AND state = ? RETURNING id"  # noqa: S608 - names of our own columns
+        sql = f"UPDATE job SET {columns} WHERE id = ? AND state = ? RETURNING id"
         with self.database.transaction():
             if not self.database.write(sql, *changes.values(), job, old.value):
                 return False

@@ -29,7 +29,7 @@ class Tracking(JobTable):
     ) -> float | None:
         """Return when the next of :meth:`to_check` is due, as Unix time."""
         where, values = _scope(states, under)
-        sql = f"SELECT min(check_at) FROM job WHERE check_at IS NOT NULL{where}"  # noqa: S608 - marks only
+        sql = f"SELECT min(check_at) FROM job WHERE check_at IS NOT NULL{where}"
         row = self.database.read_one(sql, *values)
         return row[0] if row else None
 
@@ -53,7 +53,7 @@ class Tracking(JobTable):
             changes["updated_at"] = self.clock.now()
         columns = ", ".join(f"{name} = ?" for name in changes)
         sql = (
-            f"UPDATE job SET {columns} WHERE id = ? AND hashid IS ? "  # noqa: S608 - names of our own columns
+            f"UPDATE job SET {columns} WHERE id = ? AND hashid IS ? "
             "AND state IN ('processing', 'done', 'failed') RETURNING id"
         )
         return bool(self.database.write(sql, *changes.values(), job.id, job.hashid))

@@ -42,7 +42,7 @@ class Views:
         """Count the jobs in each state; ``under`` limits it to these folders and files."""
         counts = dict.fromkeys(JobState, 0)
         where, values = in_places(under)
-        sql = f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"  # noqa: S608 - in_places makes marks only
+        sql = f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"
         for row in self._db.read(sql, *values):
             counts[JobState(row["state"])] = row["n"]
         return counts
@@ -55,7 +55,7 @@ class Views:
     def bytes_in(self, state: JobState, under: Sequence[bytes] | None = None) -> int:
         """Add up the sizes of the jobs in one state."""
         where, values = in_places(under)
-        sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"  # noqa: S608 - in_places makes marks only
+        sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"
         row = self._db.read_one(sql, state.value, *values)
         return int(row["n"]) if row else 0
 
@@ -81,7 +81,7 @@ class Views:
         """Count what is unfinished in these places, and what has moved there since ``mark``."""
         where, values = in_places(under)
         sql = (
-            "SELECT state, ready, count(*) AS n, coalesce(sum(size), 0) AS size FROM job "  # noqa: S608 - in_places makes marks only
+            "SELECT state, ready, count(*) AS n, coalesce(sum(size), 0) AS size FROM job "
             "WHERE (state IN ('queued', 'uploading', 'processing') "
             f"OR id IN (SELECT job FROM history WHERE id > ?)){where} GROUP BY state, ready"
         )
@@ -97,14 +97,14 @@ class Views:
     def moved_since(self, mark: int, under: Sequence[bytes] | None) -> list[Job]:
         """List the jobs in these places that have gone from state to state since ``mark``."""
         where, values = in_places(under)
-        sql = f"{SELECT} WHERE id IN (SELECT job FROM history WHERE id > ?){where} ORDER BY id"  # noqa: S608 - in_places makes marks only
+        sql = f"{SELECT} WHERE id IN (SELECT job FROM history WHERE id > ?){where} ORDER BY id"
         return [job_of(row) for row in self._db.read(sql, mark, *values)]
 
     def failed_now(self, under: Sequence[bytes] | None) -> list[Job]:
         """List the failed jobs in these places that are the newest of their paths."""
         where, values = in_places(under)
         sql = (
-            f"{SELECT} AS one WHERE state = 'failed'{where} AND NOT EXISTS "  # noqa: S608 - in_places makes marks only
+            f"{SELECT} AS one WHERE state = 'failed'{where} AND NOT EXISTS "
             "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.id > one.id) "
             "ORDER BY id"
         )

@@ -144,7 +144,7 @@ class Observer:
                 group = self._group(watch)
                 path = real.rstrip(b"/") + folder[len(base) :] if folder != root else real
                 # watchdog notes a folder that may not be read as watched by -1.
-                if group is not None and group._active_callbacks_by_path.get(path, -1) >= 0:  # noqa: SLF001
+                if group is not None and group._active_callbacks_by_path.get(path, -1) >= 0:
                     return True
         return False
 
@@ -158,7 +158,7 @@ class Observer:
         if not self._inotify.is_alive():
             return "watchdog's reader has died"
         for root, (watch, _) in self._watches.items():
-            emitter = self._observer._emitter_for_watch.get(watch)  # noqa: SLF001
+            emitter = self._observer._emitter_for_watch.get(watch)
             if (emitter is None or not emitter.is_alive()) and not excused(root):
                 return f"watchdog's emitter for {os.fsdecode(root)} has died"
         return None
@@ -182,14 +182,14 @@ class Observer:
         """
         group = self._group(watch)
         if group is not None:
-            with group._lock:  # noqa: SLF001
-                for descriptor, path in list(group._active_callbacks_by_watch.items()):  # noqa: SLF001
-                    if group._active_callbacks_by_path.get(path) != descriptor:  # noqa: SLF001
-                        del group._active_callbacks_by_watch[descriptor]  # noqa: SLF001
+            with group._lock:
+                for descriptor, path in list(group._active_callbacks_by_watch.items()):
+                    if group._active_callbacks_by_path.get(path) != descriptor:
+                        del group._active_callbacks_by_watch[descriptor]
 
     def _group(self, watch: ObservedWatch) -> Any:
-        emitter: Any = self._observer._emitter_for_watch.get(watch)  # noqa: SLF001
-        return None if emitter is None else emitter._inotify  # noqa: SLF001
+        emitter: Any = self._observer._emitter_for_watch.get(watch)
+        return None if emitter is None else emitter._inotify
 
     def _raw(self, event: Any) -> None:
         """Pass a raw event on, and notice what watchdog keeps to itself."""
