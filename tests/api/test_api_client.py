@@ -648,6 +648,8 @@ def fuzzed() -> Iterator[tuple[Server, MegamaxClient]]:
         yield server, client
 
 
+#: Hypothesis describes each call with all that its fixtures have recorded by then.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     data=st.one_of(
@@ -669,6 +671,7 @@ def test_anything(
         CALLS[name](client, server)
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @settings(max_examples=60, deadline=None)
 @given(
     raw=st.binary(max_size=200) | st.binary(max_size=80).map(lambda b: b"HTTP/1.1 200 OK\r\n" + b)
