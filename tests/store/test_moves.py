@@ -390,3 +390,17 @@ def test_what_is_at_rest_is_told_in_short(store: Store, add: Add) -> None:
     stamp = newer.stamp
     found = store.jobs.at_rest([old.path, other.path, gone.path, b"/v/unknown.mp4"])
     assert found == {old.path: (stamp.size, stamp.mtime_ns, stamp.ino)}
+
+
+def test_a_job_whose_upload_may_have_arrived_is_not_skipped(store: Store, add: Add) -> None:
+    """First the account's list is asked; until then its twin has to wait for it."""
+    add()
+    job = store.jobs.claim("me")
+    assert job is not None
+    attempt = store.journal.begin(job)
+    store.journal.sending(attempt, 0.0)
+    assert store.jobs.release(job, "the answer was lost")
+    queued = fetch(store, job)
+    assert not store.jobs.skip(queued, VANISHED)
+    store.journal.failed(attempt, "not listed")
+    assert store.jobs.skip(queued, VANISHED)

@@ -518,20 +518,40 @@ def test_a_job_forgotten_while_the_answer_is_awaited_leaves_an_orphan(tmp_path: 
         assert made.job("a.mp4") is None
 
 
-def test_a_file_that_cannot_be_read_fails_with_its_reason(tmp_path: Path) -> None:
-    """What is no file of ours to read uses its attempts, and says what to do."""
+def test_a_file_that_cannot_be_read_fails_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What this user may not read uses its attempts, and says what to do."""
+    opened = os.open
+
+    def refusing(path: bytes, flags: int, mode: int = 0o777) -> int:
+        if path == os.fsencode(tmp_path / "drop/a.mp4"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return opened(path, flags, mode)
+
+    monkeypatch.setattr("megamax_sync.upload.sending.os.open", refusing)
+    with rig(tmp_path) as made:
+        made.put("a.mp4")
+        made.start()
+        job = made.wait_state("a.mp4", FAILED)
+        assert job.attempts == 2
+        assert "Permission denied" in (job.error or "")
+        assert "let this user read it" in (job.error or "")
+        assert made.calls("upload") == 0
+
+
+def test_a_link_in_the_files_place_is_not_followed(tmp_path: Path) -> None:
+    """It is no version of the file: nothing is sent, and the file is gone."""
     with rig(tmp_path) as made:
         made.put("a.mp4")
         made.faults.add("generate", Fault.status(503), None)
         made.start(RESCAN_SECONDS="0")
         wait_for(lambda: made.daemon.problem() is not None)
         path = made.drop / "a.mp4"
-        made.daemon.watcher.close(1)
         path.unlink()
         path.symlink_to("/dev/null")
         made.faults.clear()
-        job = made.wait_state("a.mp4", FAILED)
-        assert os.strerror(errno.ELOOP) in (job.error or "")
+        assert made.wait_state("a.mp4", JobState.SKIPPED).error == "vanished"
         assert made.calls("upload") == 0
 
 
