@@ -68,7 +68,7 @@ class Ledger:
         """Fail a job that has no attempts left; called once its lost uploads are settled."""
         if job.attempts < self._max_attempts:
             return False
-        self._fail(job, job.error or "too many attempts")
+        self._fail(job, job.error or "too many attempts", job.attempts)
         return True
 
     def arrived(self, job: Job, attempt: int, sent: Sent) -> None:
@@ -143,7 +143,7 @@ class Ledger:
         attempts = job.attempts + int(files_fault)
         unsettled = self._record(lambda: self._store.journal.unknown_of(job))
         if files_fault and attempts >= self._max_attempts and not unsettled:
-            self._fail(job, f"{error} ({attempts} attempts)")
+            self._fail(job, f"{error} ({attempts} attempts)", attempts)
             return True
         wait = max(at_least, self._policy.delay(attempts, error) if files_fault else 0.0)
         self.release(
@@ -168,7 +168,7 @@ class Ledger:
             return
         attempts = job.attempts + 1
         if error.final or attempts >= self._max_attempts:
-            self._fail(job, str(error))
+            self._fail(job, str(error), attempts)
             return
         wait = self._policy.delay(attempts, error)
         due = self._clock.now() + wait
@@ -205,8 +205,8 @@ class Ledger:
     def _another_arrived_since(self, moment: float) -> Callable[[], bool]:
         return lambda: self._store.journal.another_arrived_since(moment)
 
-    def _fail(self, job: Job, error: str) -> None:
-        self._record(lambda: self._store.jobs.fail(job, error))
+    def _fail(self, job: Job, error: str, attempts: int) -> None:
+        self._record(lambda: self._store.jobs.fail(job, error, attempts=attempts))
         _log.error("job.failed", job=job.id, path=job.path, error=error)
 
     def release(
