@@ -86,6 +86,10 @@ class StoreFull(StoreError):
     """SQLITE_FULL or ENOSPC: the statement was rolled back, reading goes on."""
 
 
+class StoreBusy(StoreError):
+    """Another process holds the queue for longer than we wait."""
+
+
 class StoreDamaged(StoreError):
     """SQLite finds the file corrupt, or not a database."""
 

@@ -7,11 +7,11 @@ import os
 import structlog
 
 from megamax_sync.cli import output
-from megamax_sync.cli.errand import INTERRUPTED, Ending, Errand
+from megamax_sync.cli.errand import Ending, Errand
 from megamax_sync.clock import Clock
 from megamax_sync.control import ask
 from megamax_sync.daemon import rules
-from megamax_sync.errors import UploadCancelled
+from megamax_sync.errors import StoreBusy
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
 from megamax_sync.watch.intake import Intake
@@ -29,34 +29,48 @@ _PATIENCE = 1.0
 
 def attach(errand: Errand) -> Ending | None:
     """Wait for the running instance to do it; None if that one has ended meanwhile."""
-    with Store(errand.folder.queue, Clock()) as store:
-        if not errand.handed_in and not _hand_over(errand, store):
-            return INTERRUPTED
+    with Store(errand.folder.queue, Clock(), patience=_PATIENCE) as store:
+        if not errand.handed_in:
+            try:
+                _hand_over(errand, store)
+            except _Ended as ended:
+                return ended.ending
         ask(errand.folder.socket, "wake", timeout=_PATIENCE)
         _log.info("scan.attached", pid=errand.folder.owner())
         ending = errand.wait(_Watch(errand, store).look)
     return None if ending is _TAKE_OVER else ending
 
 
-def _hand_over(errand: Errand, store: Store) -> bool:
-    """Queue what the folders hold; False if a signal ended that."""
+class _Ended(Exception):
+    """The errand is over in the middle of something."""
 
-    def beat() -> None:
-        errand.signals.wait(0)
-        if errand.signals.ending is not None:
-            raise UploadCancelled("interrupted")
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+def _hand_over(errand: Errand, store: Store) -> None:
+    """Queue what the folders hold. Raises :class:`_Ended`."""
+
+    def beat(seconds: float = 0.0) -> None:
+        ending = errand.rest(seconds)
+        if ending is not None:
+            raise _Ended(ending)
 
     settings = errand.settings
     wanted = rules(settings)
     intake = Intake(store, Folders(settings.folder, settings.folders), beat)
-    try:
-        for walk in walks(wanted):
-            for found in walk:
+    for walk in walks(wanted):
+        for found in walk:
+            while True:
                 beat()
-                intake.take(intake.sift(found), ready=False)
-    except UploadCancelled:
-        return False
-    return True
+                try:
+                    intake.take(intake.sift(found), ready=False)
+                except StoreBusy:
+                    # The other instance does not get on with its commit: a slow disk, a stop.
+                    beat(_PATIENCE / 10)
+                else:
+                    break
 
 
 class _Watch:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: A queue that another process is just making is waited for this long, in seconds.
 _BEING_MADE = 2.0
+#: An order waits this long for an instance that is writing, in seconds.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _is_there(queue: str) -> bool:
 def writing(folder: StateFolder) -> Iterator[Store]:
     """Open the queue for an order, making it if there is none; wake the instance afterwards."""
     folder.make()
-    with Store(folder.queue, Clock()) as store:
+    with Store(folder.queue, Clock(), patience=_PATIENCE) as store:
         yield store
     # One that does not answer at once has been written to all the same.
     ask(folder.socket, "wake", timeout=1.0)

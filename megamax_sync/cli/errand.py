@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Ending:
 
 
 INTERRUPTED = Ending(output.INTERRUPTED, "interrupted; what is left goes on in the next run")
+_TIME_IS_OVER = Ending(output.TRY_LATER, "--timeout is over; what is left goes on in the next run")
 
 
 class Errand:
@@ -94,14 +96,16 @@ class Errand:
             ending = look()
             if ending is not None:
                 return ending
-            now = time.monotonic()
-            if self._until is not None and now >= self._until:
-                return Ending(
-                    output.TRY_LATER, "--timeout is over; what is left goes on in the next run"
-                )
-            pause = min(max(_LOOK, (now - began) * _LOOK_SHARE), _LOOK_MOST)
-            if self._until is not None:
-                pause = min(pause, self._until - now)
-            self.signals.wait(pause)
-            if self.signals.ending is not None:
-                return INTERRUPTED
+            pause = min(max(_LOOK, (time.monotonic() - began) * _LOOK_SHARE), _LOOK_MOST)
+            ending = self.rest(pause)
+            if ending is not None:
+                return ending
+
+    def rest(self, seconds: float) -> Ending | None:
+        """Wait a while; tell whether a signal or --timeout has ended it all."""
+        left = math.inf if self._until is None else self._until - time.monotonic()
+        if left > 0:
+            self.signals.wait(min(seconds, left))
+        if self.signals.ending is not None:
+            return INTERRUPTED
+        return _TIME_IS_OVER if left <= 0 else None

@@ -19,6 +19,7 @@ from megamax_sync.errors import (
     RemoteFileMissing,
     ServiceError,
     StateFolderInUse,
+    StoreBusy,
     StoreDamaged,
     StoreTooNew,
 )
@@ -119,7 +120,7 @@ def status_of(error: MegamaxError) -> int:
         return REJECTED
     if isinstance(error, RemoteFileMissing):
         return FAILED
-    if isinstance(error, StateFolderInUse | ServiceError):
+    if isinstance(error, StateFolderInUse | StoreBusy | ServiceError):
         return TRY_LATER
     return FAILED
 

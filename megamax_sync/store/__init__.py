@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 
 from megamax_sync.clock import Clock
-from megamax_sync.store.database import Database
+from megamax_sync.store.database import PATIENCE, Database
 from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.orders import Orders
@@ -25,9 +25,16 @@ class Store:
     """The queue at ``path``. Raises :class:`~megamax_sync.errors.StoreError` and its kin."""
 
     def __init__(
-        self, path: str, clock: Clock, *, writable: bool = True, immutable: bool = False
+        self,
+        path: str,
+        clock: Clock,
+        *,
+        writable: bool = True,
+        immutable: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
-        self.database = Database(path, writable=writable, immutable=immutable)
+        """Open it; see :class:`~megamax_sync.store.database.Database`."""
+        self.database = Database(path, writable=writable, immutable=immutable, patience=patience)
         self.jobs = Jobs(self.database, clock)
         self.tracking = Tracking(self.database, clock)
         self.orders = Orders(self.database, clock)

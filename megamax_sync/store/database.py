@@ -17,11 +17,19 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-from megamax_sync.errors import StoreDamaged, StoreEmpty, StoreError, StoreFull, StoreTooNew
+from megamax_sync.errors import (
+    StoreBusy,
+    StoreDamaged,
+    StoreEmpty,
+    StoreError,
+    StoreFull,
+    StoreTooNew,
+)
 from megamax_sync.filesystem import is_remote
 from megamax_sync.store import places
 
-_BUSY_SECONDS = 30.0
+#: How long another process may hold the queue, in seconds: a slow disk holds a commit up.
+PATIENCE = 30.0
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -35,16 +43,24 @@ def migrations() -> list[str]:
 class Database:
     """A locked connection. Threads share it; a second process opens its own."""
 
-    def __init__(self, path: str, *, writable: bool = True, immutable: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        writable: bool = True,
+        immutable: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
         """Open ``path``; make it, or bring it up to date, when ``writable``.
 
         ``immutable``, where it is only read: nobody writes it meanwhile, so that reading leaves
-        no WAL files behind.
+        no WAL files behind. ``patience``: seconds to wait for another process that holds it.
 
-        Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreFull` or
-        :class:`StoreError`.
+        Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreFull`,
+        :class:`StoreBusy` or :class:`StoreError`.
         """
         self.path = path
+        self._patience = patience
         self._lock = threading.RLock()
         self._depth = 0
         self._changed = threading.Condition()
@@ -69,7 +85,7 @@ class Database:
         if immutable and not writable:
             uri += "&immutable=1"
         connection = sqlite3.connect(
-            uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            uri, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False
         )
         connection.row_factory = sqlite3.Row
         connection.create_function(places.FUNCTION, 2, places.lies_in, deterministic=True)
@@ -195,6 +211,11 @@ def _translated(path: str) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", None) or 0
         if code & 0xFF == sqlite3.SQLITE_FULL:
             raise StoreFull(f"no space left for the queue {path}") from error
+        if code & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreBusy(
+                f"the queue {path} is held by another process, which has not let go of it; try "
+                "again, or see what that process waits for (a slow disk, a stop signal)"
+            ) from error
         if code & 0xFF in _DAMAGED:
             raise StoreDamaged(f"the queue {path} is damaged: {error}") from error
         raise StoreError(f"the queue {path} cannot be used: {error}") from error

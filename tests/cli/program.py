@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -77,6 +79,11 @@ class Running:
         )
         assert self.saw(event, **fields), self._log.read_text("utf-8")
 
+    def opened(self, path: Path) -> bool:
+        """Tell whether the process has this file open."""
+        open_files = Path(f"/proc/{self.process.pid}/fd")
+        return any(os.path.realpath(link) == str(path) for link in open_files.iterdir())
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit status."""
         self.process.send_signal(number)
@@ -128,6 +135,17 @@ class Program:
         with open(path, "wb") as file:
             file.write(os.urandom(size))
         return path
+
+    def queue_is_held(self) -> bool:
+        """Tell whether a process is writing the queue at this moment."""
+        queue = sqlite3.connect(self.state / "queue.db", timeout=0, isolation_level=None)
+        with contextlib.closing(queue):
+            try:
+                queue.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            queue.execute("ROLLBACK")
+            return False
 
     def popen(
         self, *arguments: str | bytes, env: dict[str, str] | None = None, **streams: Any

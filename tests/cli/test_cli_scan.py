@@ -203,9 +203,13 @@ def test_a_queue_whose_making_was_cut_short_is_made(program: Program, with_heade
 
 def test_a_daemon_that_does_not_answer_holds_up_nobody(program: Program) -> None:
     """Stopped by SIGSTOP: --timeout holds to about a second, and pause returns."""
-    program.video("a.mp4")
-    with program.running(until="daemon.started") as daemon:
+    with program.daemon() as daemon:
+        # Stopped in the middle of a commit it would hold the queue, too: see the next test.
         daemon.process.send_signal(signal.SIGSTOP)
+        while program.queue_is_held():
+            daemon.process.send_signal(signal.SIGCONT)
+            daemon.process.send_signal(signal.SIGSTOP)
+        program.video("a.mp4")
         try:
             began = time.monotonic()
             assert program.run("--timeout", "1", "--scan").status == 75
@@ -215,6 +219,26 @@ def test_a_daemon_that_does_not_answer_holds_up_nobody(program: Program) -> None
             assert time.monotonic() - began < 4
         finally:
             daemon.process.send_signal(signal.SIGCONT)
+
+
+def test_a_queue_that_is_held_for_long_is_waited_for_as_long_as_wanted(program: Program) -> None:
+    """--timeout and SIGTERM hold against it; an order says who is in the way, and exits 75."""
+    program.video("a.mp4")
+    (program.home / "elsewhere").mkdir()
+    with program.daemon(env={"MEGAMAX_WATCH": str(program.home / "elsewhere")}):
+        with contextlib.closing(sqlite3.connect(program.state / "queue.db")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            assert program.run("--timeout", "1", "--scan").status == 75
+            assert time.monotonic() - began < 5
+            result = program.run("pause")
+            assert result.status == 75
+            assert "held by another process" in "".join(result.faults())
+            with program.running("--scan") as scan:
+                wait_until(lambda: scan.opened(program.state / "queue.db"), "the queue is open")
+                assert scan.end(signal.SIGTERM) == 130
+            connection.execute("ROLLBACK")
+        assert program.run("pause").status == 0
 
 
 def test_a_damaged_queue_is_told_with_the_remedy(program: Program) -> None:
