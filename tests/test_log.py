@@ -21,13 +21,44 @@ from typing import Any, TextIO
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from megamax_sync.log import Redactor, configure, readable
+from megamax_sync.log.render import Json
 
 LOGIN, KEY = "some.one+x@exämple.org", 'IUPM/"sMj\\rAHzdj TBo'
 SECRETS = (LOGIN, KEY)
+
+
+def encodings(secret: str) -> dict[str, str]:
+    """A secret as it may appear in requests, answers and errors."""
+    data = secret.encode()
+    quote = urllib.parse.quote
+    forms = {
+        "plain": secret,
+        "quoted": quote(secret, safe=""),
+        "quoted, lower case": re.sub("%..", lambda m: m[0].lower(), quote(secret, safe="")),
+        "quoted in part": quote(secret, safe="@+"),
+        "form": urllib.parse.quote_plus(secret),
+        "quoted twice": quote(quote(secret, safe=""), safe=""),
+        "json": json.dumps(secret)[1:-1],
+        "json, not ASCII": json.dumps(secret, ensure_ascii=False)[1:-1],
+        "json in json": json.dumps(json.dumps(secret)[1:-1])[1:-1],
+        "php json": json.dumps(secret).replace("/", r"\/")[1:-1],
+        "repr": repr(secret)[1:-1],
+        "ascii": ascii(secret)[1:-1],
+        "bytes": repr(data)[2:-1],
+        "hex": data.hex(),
+        "HEX": data.hex().upper(),
+    }
+    for before in ("", "a", "ab", "abc:"):
+        text = f"{before}{secret}"
+        for after in ("", ":z"):
+            whole = (text + after).encode()
+            forms[f"base64 {before}…{after}"] = base64.b64encode(whole).decode()
+            forms[f"base64 url {before}…{after}"] = base64.urlsafe_b64encode(whole).decode()
+    return forms
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +151,41 @@ def test_values_of_all_kinds_become_plain(log: Log) -> None:
     assert event["thing"] == "re.compile('a')"
     assert len(event["long"]) == 8193
     assert "[[[" in log.text
+
+
+@pytest.mark.parametrize("utf8", [True, False])
+@pytest.mark.parametrize("name", ["path", "Login", "key", "login=abc", KEY])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(f"a{form}z" for secret in SECRETS for form in encodings(secret).values()),
+        "/m/plain.mkv", b"/m/\xff", b"/m/\xc3\xa9.mkv", "x" * 9000, "k" * 5000, "\ud800",
+        "a\nlogin=abc", "?login=abc", "\u017fignature=abc&", 'say "key": "abc"', "{'key': 'abc'}",
+        "\u2028\x9b", None, True, 7, 0.5, float("inf"), float("nan"),
+    ],
+)  # fmt: skip
+def test_events_of_plain_values_are_rendered_as_all_others_are(
+    secrets: Redactor, *, utf8: bool, name: str, value: object
+) -> None:
+    """They go a shorter way to the same end: a further field that is not plain changes nothing."""
+    render = Json(secrets, ascii_only=not utf8)
+    short = json.loads(render(None, "", {"event": value, name: value}))
+    careful = json.loads(render(None, "", {"event": value, name: value, "not_plain": [1]}))
+    assert careful.pop("not_plain") == [1]
+    assert short == careful
+
+
+def test_an_event_that_cannot_be_shown_ends_nothing(log: Log) -> None:
+    """A value that raises when it is looked at costs its own line, no more."""
+
+    class Shy:
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    logger = log.start()
+    logger.info("lost", thing=Shy())
+    logger.info("said")
+    assert log.only()["event"] == "said"
 
 
 def test_context_is_part_of_the_event(log: Log) -> None:
@@ -354,36 +420,6 @@ def test_a_program_outlives_its_stderr(target: str) -> None:
     assert (run.returncode, run.stdout) == (0, b"alive\n")
 
 
-def encodings(secret: str) -> dict[str, str]:
-    """A secret as it may appear in requests, answers and errors."""
-    data = secret.encode()
-    quote = urllib.parse.quote
-    forms = {
-        "plain": secret,
-        "quoted": quote(secret, safe=""),
-        "quoted, lower case": re.sub("%..", lambda m: m[0].lower(), quote(secret, safe="")),
-        "quoted in part": quote(secret, safe="@+"),
-        "form": urllib.parse.quote_plus(secret),
-        "quoted twice": quote(quote(secret, safe=""), safe=""),
-        "json": json.dumps(secret)[1:-1],
-        "json, not ASCII": json.dumps(secret, ensure_ascii=False)[1:-1],
-        "json in json": json.dumps(json.dumps(secret)[1:-1])[1:-1],
-        "php json": json.dumps(secret).replace("/", r"\/")[1:-1],
-        "repr": repr(secret)[1:-1],
-        "ascii": ascii(secret)[1:-1],
-        "bytes": repr(data)[2:-1],
-        "hex": data.hex(),
-        "HEX": data.hex().upper(),
-    }
-    for before in ("", "a", "ab", "abc:"):
-        text = f"{before}{secret}"
-        for after in ("", ":z"):
-            whole = (text + after).encode()
-            forms[f"base64 {before}…{after}"] = base64.b64encode(whole).decode()
-            forms[f"base64 url {before}…{after}"] = base64.urlsafe_b64encode(whole).decode()
-    return forms
-
-
 def stable_base64(secret: str, offset: int) -> str:
     """The characters that a secret alone decides, at an offset; computed apart from the code."""
     variants = [
@@ -425,6 +461,7 @@ def test_no_encoding_of_a_secret_is_logged(log: Log, form: str, secret: str, fmt
     assert "after" in log.text
 
 
+@example(secret="000%", before="", after="")
 @given(
     secret=st.text(
         st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="<>|"),
@@ -458,6 +495,8 @@ def test_any_secret_is_found(secret: str, before: str, after: str) -> None:
         ("/movies/monkey=1.mkv", "/movies/monkey=1.mkv"),
         ("/movies/key=1.mkv", "/movies/key=1.mkv"),
         ("the key: none", "the key: none"),
+        ("?\u017fignature=abc", "?\u017fignature=***"),
+        ("?KEY=abc&Login=me", "?KEY=***&Login=***"),
     ],
 )
 def test_secrets_are_masked_by_the_names_they_travel_under(text: str, expected: str) -> None:
@@ -467,8 +506,11 @@ def test_secrets_are_masked_by_the_names_they_travel_under(text: str, expected: 
 
 def test_fields_named_like_secrets_are_masked(log: Log) -> None:
     """A field called key or login shows nothing, at any depth; numbers stay."""
-    log.start().info("x", key="k1", deep={"Login": b"l1", "key": 3})
-    event = log.only()
+    logger = log.start()
+    logger.info("x", key="k1", deep={"Login": b"l1", "key": 3})
+    logger.info("long", key="k" * 5000)
+    event, long = log.events
+    assert long["key"] == "***"
     assert (event["key"], event["deep"]) == ("***", {"Login": "***", "key": 3})
 
 

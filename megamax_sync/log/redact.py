@@ -18,6 +18,8 @@ MIN_LENGTH = 4
 #: Texts up to this length are remembered, and so many of them.
 _SHORT, _KNOWN = 24, 1000
 
+_ANY_NAME = re.compile("|".join(sorted(SECRET_NAMES)), re.IGNORECASE)
+
 # Escaping once more doubles the backslashes. Without bounds, text made of them takes for ever.
 _ESCAPES = r"\\{0,7}"
 _NAMES = "|".join(sorted(SECRET_NAMES))
@@ -50,6 +52,8 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._patterns: dict[str, re.Pattern[str]] = {}
+        #: All of them in one, which is searched in half the time; None as long as there is none.
+        self._any: re.Pattern[str] | None = None
         #: What short texts become: field names, events and levels come again in every line.
         self._known: dict[str, str] = {}
 
@@ -61,6 +65,7 @@ class Redactor:
             known = {**self._patterns, secret: _pattern(secret)}
             # Of two that overlap, the longer one first: else its rest would be left standing.
             self._patterns = dict(sorted(known.items(), key=lambda item: -len(item[0])))
+            self._any = re.compile("|".join(one.pattern for one in self._patterns.values()))
             self._known = {}
 
     def scrub(self, text: str) -> str:
@@ -77,13 +82,23 @@ class Redactor:
         return scrubbed
 
     def _scrub(self, text: str) -> str:
-        for pattern in self._patterns.values():
-            text = pattern.sub(MASK, text)
-        # None of them fits where there is neither of these.
-        if "=" in text or ":" in text:
+        anything = self._any
+        if anything is not None and anything.search(text):
+            for pattern in self._patterns.values():
+                text = pattern.sub(MASK, text)
+        # None of them fits where there is neither of these, nor one of the names.
+        if ("=" in text or ":" in text) and _names_any(text):
             for by_name in _BY_NAME:
                 text = by_name.sub(rf"\g<keep>{MASK}", text)
         return text
+
+
+def _names_any(text: str) -> bool:
+    if not text.isascii():
+        # To a pattern that ignores case, more letters are an s or a k than lower() makes one.
+        return _ANY_NAME.search(text) is not None
+    lower = text.lower()
+    return any(name in lower for name in SECRET_NAMES)
 
 
 def _pattern(secret: str) -> re.Pattern[str]:
@@ -117,6 +132,9 @@ def _escapes(char: str) -> str:
         forms.insert(0, rf"\\{_ESCAPES}{char}")
     if char == " ":
         forms.append(r"\+")
+    if char == "%":
+        # Last, as each of the others begins with it.
+        forms.append(forms.pop(0))
     return f"(?:{'|'.join(forms)})"
 
 

@@ -18,10 +18,10 @@ from megamax_sync.log.redact import MASK, SECRET_NAMES, Redactor
 
 _ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
 
-# A page of HTML in an error message says nothing more in its second half.
-_MAX_TEXT = 8192
+#: Longer texts are cut: a page of HTML in an error message says nothing more in its second half.
+MAX_TEXT = 8192
 # Far more than that is looked through, so that no half of a secret is left at the cut.
-_MAX_SCRUBBED = 8 * _MAX_TEXT
+_MAX_SCRUBBED = 8 * MAX_TEXT
 # Deep enough for groups of exceptions; ends what contains itself.
 _MAX_DEPTH = 10
 
@@ -118,8 +118,8 @@ class Tidy:
 
     def _text(self, text: str | bytes) -> str:
         scrubbed = self._redactor.scrub(readable(text[:_MAX_SCRUBBED]))
-        if len(scrubbed) > _MAX_TEXT:
-            scrubbed = scrubbed[:_MAX_TEXT] + "…"
+        if len(scrubbed) > MAX_TEXT:
+            scrubbed = scrubbed[:MAX_TEXT] + "…"
         return escape(scrubbed) if self._for_people else scrubbed
 
 
