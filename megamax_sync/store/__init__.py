@@ -13,12 +13,13 @@ from megamax_sync.clock import Clock
 from megamax_sync.store.database import PATIENCE, Database
 from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
+from megamax_sync.store.making import NewJob
 from megamax_sync.store.orders import Orders
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "Step", "Store", "Tally"]
+__all__ = ["Attempt", "NewJob", "Step", "Store", "Tally"]
 
 
 class Store:

@@ -172,6 +172,11 @@ class Database:
         with self.transaction():
             return int(self._run(sql, values).lastrowid or 0)
 
+    def write_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement that returns nothing for each of these rows of values."""
+        with self.transaction(), _translated(self.path):
+            self._connection.executemany(sql, rows)
+
     def read(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Run one query and return all its rows."""
         with self._lock, _translated(self.path):

@@ -1,14 +1,14 @@
-"""Making jobs and sending them: from a file that was found to one that the service has."""
+"""Sending jobs: from one that waits for its file to one that the service has."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from megamax_sync.job import VANISHED, FileStamp, Job, JobState, match_key
+from megamax_sync.job import VANISHED, FileStamp, Job, JobState
+from megamax_sync.store.making import Making
 from megamax_sync.store.places import in_places
-from megamax_sync.store.table import SELECT, JobTable, job_of
+from megamax_sync.store.table import SELECT, job_of
 
 #: How long a claim is believed without a sign of life, in seconds.
 LEASE_SECONDS = 300.0
@@ -26,7 +26,7 @@ _UNAMBIGUOUS = """(
             AND attempt.match_key = job.match_key))"""
 
 
-class Jobs(JobTable):
+class Jobs(Making):
     """The way of a job to the service, and back into the queue."""
 
     # -- reading -----------------------------------------------------------------------------
@@ -82,41 +82,7 @@ class Jobs(JobTable):
         # The last steps go with a job that is dropped; later ones have higher ids all the same.
         return [(row["path"], row["root"]) for row in rows], max(mark, now)
 
-    # -- making ------------------------------------------------------------------------------
-
-    def add(
-        self,
-        path: bytes,
-        stamp: FileStamp,
-        *,
-        root: bytes | None,
-        folder: int | None,
-        ready: bool,
-        reason: str,
-    ) -> int:
-        """Queue a new version of a file; return the job's id."""
-        now = self.clock.now()
-        with self.database.transaction():
-            self.database.write("DELETE FROM forgotten WHERE path = ?", path)
-            job = self.database.insert(
-                "INSERT INTO job (path, root, state, ready, size, mtime_ns, ctime_ns, dev, ino, "
-                "match_key, folder, created_at, updated_at) "
-                "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                path,
-                root,
-                int(ready),
-                stamp.size,
-                stamp.mtime_ns,
-                stamp.ctime_ns,
-                stamp.dev,
-                stamp.ino,
-                match_key(os.path.basename(path)),
-                folder,
-                now,
-                now,
-            )
-            self.note(job, JobState.QUEUED, reason)
-        return job
+    # -- finished or not ---------------------------------------------------------------------
 
     def settle(self, job: Job, stamp: FileStamp) -> bool:
         """Let a queued job be sent, as the file now is. False if it is no longer queued.

@@ -10,7 +10,7 @@ import structlog
 
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
-from megamax_sync.store import Store
+from megamax_sync.store import NewJob, Store
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 
@@ -115,44 +115,56 @@ class Intake:
             paths = [one.path for one in files if one.path not in postponed]
             known = self._store.jobs.latest_each(paths)
             dropped = self._store.orders.forgotten(paths)
+            new: list[tuple[Found, Job | None]] = []
             for one in files:
                 then = dropped.get(one.path)
                 # A job may have been dropped while its file was waited for.
                 if one.path in postponed or (then is not None and then.same_version(one.stamp)):
                     continue
-                what = self._put(
-                    one, known.get(one.path), touched=touched.get(one.path, False), ready=ready
-                )
+                job = known.get(one.path)
+                what = need(job, one.stamp)
+                if job is not None and touched.get(one.path, False):
+                    self._store.jobs.restamp(job, one.stamp)
+                elif what in {Need.ADD, Need.COMPARE}:
+                    new.append((one, job))
+                elif job is not None and what in {Need.RETURN, Need.UPDATE}:
+                    self._put_back(one, job, what, ready=ready)
                 if what is Need.LATER:
                     later.append((one, what))
+            self._add(new, ready=ready)
         return later
 
-    def _put(self, one: Found, job: Job | None, *, touched: bool, ready: bool) -> Need:
+    def _add(self, new: Sequence[tuple[Found, Job | None]], *, ready: bool) -> None:
+        jobs = self._store.jobs.add_each(
+            [
+                NewJob(
+                    one.path,
+                    one.stamp,
+                    one.root,
+                    self._folders.of(one.path, one.root),
+                    "found" if before is None else "the file was replaced",
+                )
+                for one, before in new
+            ],
+            ready=ready,
+        )
+        log = _log.bind()
+        for job, (one, _) in zip(jobs, new, strict=True):
+            log.info("file.queued", job=job, path=one.path, size=one.stamp.size)
+
+    def _put_back(self, one: Found, job: Job, what: Need, *, ready: bool) -> None:
         jobs = self._store.jobs
-        what = need(job, one.stamp)
-        if job is not None and touched:
-            jobs.restamp(job, one.stamp)
-        elif what in {Need.ADD, Need.COMPARE}:
-            new = jobs.add(
-                one.path,
-                one.stamp,
-                root=one.root,
-                folder=self._folders.of(one.path, one.root),
-                ready=ready,
-                reason="found" if job is None else "the file was replaced",
-            )
-            self._say("file.queued", new, one)
-        elif job is not None and what is Need.RETURN:
+        if what is Need.RETURN:
             if ready:
                 jobs.requeue(job, one.stamp, _BACK)
             else:
                 jobs.move(job.id, job.state, JobState.QUEUED, _BACK, ready=0, error=None)
-            self._say("file.queued", job.id, one)
-        elif job is not None and what is Need.UPDATE and ready:
-            # Not ready, it stays as it is: the upload, or the watch, finds out by itself.
+        elif ready:
             jobs.settle(job, one.stamp)
-            self._say("file.queued", job.id, one)
-        return what
+        else:
+            # It stays as it is: the upload, or the watch, finds out by itself.
+            return
+        _log.info("file.queued", job=job.id, path=one.path, size=one.stamp.size)
 
     def _only_touched(self, one: Found, job: Job) -> bool:
         """Read a file whose size is the known one; True when the content is, too."""
@@ -166,7 +178,3 @@ class Intake:
             return False
         finally:
             os.close(fd)
-
-    @staticmethod
-    def _say(event: str, job: int, one: Found) -> None:
-        _log.info(event, job=job, path=one.path, size=one.stamp.size)

@@ -9,7 +9,7 @@ import pytest
 
 from megamax_sync.errors import InvalidTransition, StoreError
 from megamax_sync.job import TRANSITIONS, VANISHED, FileStamp, Job, JobState
-from megamax_sync.store import Store
+from megamax_sync.store import NewJob, Store
 
 from .conftest import Add, TurnedClock, fetch
 
@@ -348,6 +348,34 @@ def test_forgetting_while_it_is_sent(store: Store, add: Add) -> None:
     claimed = store.jobs.claim("other")
     assert claimed is not None
     assert claimed.id == twin.id
+
+
+def test_many_jobs_are_made_at_once(store: Store, add: Add) -> None:
+    """Each gets an id that no job ever had, in order, and its first step of history."""
+    store.orders.forget(add(b"/v/0.mp4"))
+    last = add(b"/v/last.mp4")
+    store.orders.forget(last)
+    stamp = FileStamp(10, 1, 2, 3, 4)
+    new = [NewJob(b"/v/%d.mp4" % n, stamp, b"/v", 7, f"reason {n}") for n in range(3)]
+    ids = store.jobs.add_each(new, ready=False)
+    assert ids == [last.id + 1, last.id + 2, last.id + 3]
+    for number, job in enumerate(ids):
+        made = fetch(store, job)
+        assert (made.path, made.stamp, made.ready) == (b"/v/%d.mp4" % number, stamp, False)
+        (step,) = store.views.history(made)
+        assert (step.state, step.reason) == (S.QUEUED, f"reason {number}")
+    assert store.orders.forgotten([b"/v/0.mp4"]) == {}
+    assert add(b"/v/after.mp4").id == ids[-1] + 1
+    assert store.jobs.add_each([], ready=True) == []
+
+
+def test_of_many_jobs_all_are_made_or_none(store: Store, add: Add) -> None:
+    """One that the database refuses takes the others of its commit with it."""
+    good, bad = FileStamp(10, 1, 2, 3, 4), FileStamp(-1, 1, 2, 3, 4)
+    new = [NewJob(b"/v/%d.mp4" % n, stamp, None, None, "x") for n, stamp in enumerate([good, bad])]
+    with pytest.raises(StoreError):
+        store.jobs.add_each(new, ready=True)
+    assert store.views.jobs() == []
 
 
 def test_checks_refuse_what_the_table_cannot(store: Store, add: Add) -> None:
