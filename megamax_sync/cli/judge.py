@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from megamax_sync.cli import output
 from megamax_sync.clock import Clock
 from megamax_sync.config import Settings
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import Store
+from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.intake import Need, need
 from megamax_sync.watch.probe import look
 from megamax_sync.watch.rules import Folders
@@ -84,7 +85,10 @@ class Judge:
             quiet = settling.quiet(
                 FileStamp.of(status), monotonic=self._clock.monotonic(), wall=self._clock.wall()
             )
-            verdict = quiet or settling.judge(look(one.path, one.root))
+            verdict = quiet or settling.judge(
+                # In this order, as the watch has it.
+                replace(look(one.path), companion=Companions().of(one.path, one.root))
+            )
         except OSError as error:
             return f"cannot be read ({error.strerror})"
         return f"waits: {verdict.reason}" if isinstance(verdict, Waits) else None

@@ -19,8 +19,9 @@ class Pending:
     """One such file. ``due`` is a moment of the monotonic clock."""
 
     root: bytes | None
-    settling: Settling
     due: float
+    #: None before the first look, unless it seemed finished before.
+    settling: Settling | None = None
     waits: Waits | None = None
     #: When it was looked at last.
     looked: float = 0.0
@@ -44,6 +45,9 @@ class PendingFiles:
         self._files: dict[bytes, Pending] = {}
         self._heap: list[tuple[float, bytes]] = []
         self._finished: dict[bytes, Settling] = {}
+        #: Those that have not been looked at, and those that will not be known soon.
+        self._unseen: set[bytes] = set()
+        self._long: set[bytes] = set()
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._files
@@ -56,9 +60,20 @@ class PendingFiles:
         """Return a copy that other threads can go through."""
         return list(self._files.items())
 
-    def add(self, path: bytes, root: bytes | None, settling: Settling, due: float) -> None:
+    @property
+    def unseen(self) -> int:
+        """How many have not been looked at yet."""
+        return len(self._unseen)
+
+    @property
+    def soon(self) -> int:
+        """How many will be known soon; see :attr:`Pending.soon`."""
+        return len(self._files) - len(self._long)
+
+    def add(self, path: bytes, root: bytes | None, due: float) -> None:
         """Begin to wait for a file."""
-        self._files[path] = Pending(root, settling, due)
+        self._files[path] = Pending(root, due, self._finished.pop(path, None))
+        self._unseen.add(path)
         heapq.heappush(self._heap, (due, path))
 
     def put_off(self, path: bytes, due: float) -> None:
@@ -66,19 +81,30 @@ class PendingFiles:
         self._files[path].due = due
         heapq.heappush(self._heap, (due, path))
 
-    def remove(self, path: bytes) -> None:
+    def wait(self, path: bytes, waits: Waits, due: float) -> None:
+        """Have it looked at again at this moment, as it is not finished."""
+        pending = self._files[path]
+        pending.waits = waits
+        self._unseen.discard(path)
+        if pending.soon:
+            self._long.discard(path)
+        else:
+            self._long.add(path)
+        self.put_off(path, due)
+
+    def remove(self, path: bytes) -> Pending:
         """Wait for it no longer."""
-        del self._files[path]
+        self._unseen.discard(path)
+        self._long.discard(path)
+        return self._files.pop(path)
 
     def finish(self, path: bytes) -> None:
         """Wait for it no longer, but remember it for a while: it may not have been finished."""
-        self._finished[path] = self._files.pop(path).settling
+        settling = self.remove(path).settling
+        if settling is not None:
+            self._finished[path] = settling
         if len(self._finished) > _REMEMBERED:
             del self._finished[next(iter(self._finished))]
-
-    def recall(self, path: bytes) -> Settling | None:
-        """Give back what was remembered of a file that seemed finished."""
-        return self._finished.pop(path, None)
 
     def next_due(self) -> float | None:
         """Return when the next file is due."""

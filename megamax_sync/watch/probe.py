@@ -1,4 +1,4 @@
-"""Ask the kernel about one file: does anybody write it, has it holes, what lies beside it?"""
+"""Ask the kernel about one file: does anybody write it, has it holes?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 
-from megamax_sync.watch.rules import COMPANION_SUFFIXES
 from megamax_sync.watch.settle import Signs, Writers
 
 NO_LEASE = (
@@ -23,16 +22,17 @@ def ignore_lease_breaks() -> None:
     signal.signal(signal.SIGIO, signal.SIG_IGN)
 
 
-def look(path: bytes, root: bytes | None) -> Signs:
-    """Take the closer look. Raises OSError when that is not possible now, or the file is gone.
+def look(path: bytes) -> Signs:
+    """Take the closer look, but for what lies beside the file: see :mod:`.companions`.
 
-    Of a file that may not be read little is known, and it does not wait for that: the upload
-    finds out, and says so in the job's own state.
+    Raises OSError when that is not possible now, or the file is gone. Of a file that may not be
+    read little is known, and it does not wait for that: the upload finds out, and says so in the
+    job's own state.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except PermissionError:
-        return Signs(Writers.UNKNOWN, companion=companion(path, root))
+        return Signs(Writers.UNKNOWN)
     try:
         status = os.fstat(fd)
         writers, writer = lease(fd), ""
@@ -40,7 +40,7 @@ def look(path: bytes, root: bytes | None) -> Signs:
             writer = find_writer(status)
             if writers is Writers.UNKNOWN and writer:
                 writers = Writers.SOME
-        return Signs(writers, writer, has_holes(fd, status.st_size), companion(path, root))
+        return Signs(writers, writer, has_holes(fd, status.st_size))
     finally:
         os.close(fd)
 
@@ -69,22 +69,6 @@ def has_holes(fd: int, size: int) -> bool:
         return os.lseek(fd, 0, os.SEEK_HOLE) < size
     except OSError:
         return False
-
-
-def companion(path: bytes, root: bytes | None) -> str | None:
-    """Name what lies beside the file, or beside a folder of it, and says it is unfinished.
-
-    aria2 keeps one control file for a whole torrent, beside the torrent's folder.
-    """
-    for suffix in COMPANION_SUFFIXES:
-        if os.path.lexists(path + suffix):
-            return os.fsdecode(os.path.basename(path) + suffix)
-    folder = os.path.dirname(path)
-    while root is not None and len(folder) > len(root):
-        if os.path.lexists(folder + b".aria2"):
-            return os.fsdecode(os.path.basename(folder) + b".aria2")
-        folder = os.path.dirname(folder)
-    return None
 
 
 def find_writer(status: os.stat_result) -> str:

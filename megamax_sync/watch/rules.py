@@ -43,6 +43,7 @@ COMPANION_SUFFIXES = (
     b".crdownload",
     b".filepart",
     b".partial",
+    b".tmp",
     b".ytdl",
     b".st",
 )

@@ -63,6 +63,9 @@ class Waits:
 class Settling:
     """What is remembered of one file that is not finished yet."""
 
+    # There may be tens of thousands.
+    __slots__ = ("_allow_sparse", "_looks", "_quiet", "_quiet_at", "_settle", "_since", "stamp")
+
     def __init__(self, settle_seconds: float, *, allow_sparse: bool) -> None:
         self._settle = settle_seconds
         self._allow_sparse = allow_sparse

@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
 from megamax_sync.clock import Clock
 from megamax_sync.errors import UploadCancelled
-from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
 from megamax_sync.watch.coverage import Coverage
-from megamax_sync.watch.intake import Intake, Need
-from megamax_sync.watch.pending import Pending, PendingFiles
-from megamax_sync.watch.probe import NO_LEASE, look
-from megamax_sync.watch.rules import Folders, Rules, Unwanted
+from megamax_sync.watch.intake import Intake
+from megamax_sync.watch.rules import Folders, Rules
 from megamax_sync.watch.scanner import Found
-from megamax_sync.watch.settle import Finished, Settling, Waits, Writers
+from megamax_sync.watch.settler import Settler
 from megamax_sync.watch.walker import Walker
 
 _log = structlog.get_logger()
 
 #: How long one step may walk or look before it gives way to the other work, in seconds.
 _SLICE = 0.2
-#: Finished files that are queued in one commit.
-_BATCH = 200
+#: How long it walks before it looks whether too many files have gathered, in seconds.
+_STRIDE = 0.02
+#: So many files are held in memory, and the walk waits: those that nobody has looked at, which
+#: are looked at in a second or two, and all that will be known soon, most of which are young.
+_MOST_UNSEEN, _MOST_SOON = 10_000, 40_000
 #: A file that waits is looked at this often at the most, whatever happens in its folder.
 _LOOK_PAUSE = 1.0
-#: How often it is said that a file still waits for something that may never come, in seconds.
-_REMINDER = 86400.0
-#: What says nothing about the file: this process, or the machine, has too much open.
-_OWN_TROUBLE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
-#: A file that has to be looked at again although it is finished.
-_AGAIN = {
-    Need.LATER: Waits("sending", "being sent", 2.0),
-    Need.COMPARE: Waits("compare", "to be compared with what was sent", 0.0),
-}
 
 
 class Watcher(Loop):
@@ -72,8 +60,6 @@ class Watcher(Loop):
         )
         self._store = store
         self._rules = rules
-        self._settle_seconds = settle_seconds
-        self._allow_sparse = allow_sparse
         self._rescan_seconds = rescan_seconds
         self._intake = Intake(store, folders, self._beat_or_stop)
         self.coverage = Coverage(
@@ -84,6 +70,16 @@ class Watcher(Loop):
             expected=store.views.waits_in,
             clock=clock,
         )
+        self._settler = Settler(
+            store,
+            rules,
+            self._intake,
+            self.coverage,
+            clock,
+            settle_seconds=settle_seconds,
+            allow_sparse=allow_sparse,
+            beat=self._beat_or_stop,
+        )
         self._walker = Walker(
             rules,
             clock,
@@ -93,10 +89,8 @@ class Watcher(Loop):
             beat=self._beat_or_stop,
         )
         self._rescan_at: float | None = 0.0
-        self._pending = PendingFiles()
         self._unsettled_mark = 0
         self._started = False
-        self._said_unknown = False
         self._watched_until = 0.0
         #: Set once everything has been walked for the first time.
         self.scanned = threading.Event()
@@ -111,7 +105,9 @@ class Watcher(Loop):
     def waiting(self) -> list[tuple[bytes, str]]:
         """Return the files that are not finished, with the reason."""
         return [
-            (path, one.waits.reason) for path, one in self._pending.items() if one.waits is not None
+            (path, one.waits.reason)
+            for path, one in self._settler.pending.items()
+            if one.waits is not None
         ]
 
     def settled(self) -> bool:
@@ -122,7 +118,7 @@ class Watcher(Loop):
         """
         if not self.scanned.is_set() or self._walker.busy:
             return False
-        return not any(one.soon for _, one in self._pending.items())
+        return not self._settler.pending.soon
 
     def close(self, timeout: float) -> None:
         """End the observer's threads."""
@@ -143,18 +139,31 @@ class Watcher(Loop):
         if self._rescan_at is not None and now >= self._rescan_at and not self._walker.scanning:
             self._walker.begin_scan()
         self._adopt_unsettled()
-        if self._walker.advance(_SLICE):
-            self._rescan_at = self.clock.monotonic() + self._rescan_seconds
-            if not self._rescan_seconds:
-                self._rescan_at = None
-            self.scanned.set()
-            self._store.database.wake()
+        self._walk(self.clock.monotonic() + _SLICE)
         # A slice of its own: a long scan must not hold up what is finished.
-        self._look_at_due(self.clock.monotonic() + _SLICE)
+        self._settler.look_at_due(self.clock.monotonic() + _SLICE)
         return self._seconds_to_next()
 
+    def _walk(self, until: float) -> None:
+        while not self._crowded() and (now := self.clock.monotonic()) < until:
+            due = self._walker.next_walk()
+            if due is None or due > now:
+                break
+            if self._walker.advance(min(_STRIDE, until - now)):
+                seconds = self._rescan_seconds
+                self._rescan_at = self.clock.monotonic() + seconds if seconds else None
+                self.scanned.set()
+                self._store.database.wake()
+
+    def _crowded(self) -> bool:
+        """More is found than is looked at: memory is to be bounded, however many come at once."""
+        pending = self._settler.pending
+        return pending.unseen >= _MOST_UNSEEN or pending.soon >= _MOST_SOON
+
     def _seconds_to_next(self) -> float | None:
-        dues = (self._walker.next_walk(), self._pending.next_due())
+        # A walk that is held back goes on when files have been looked at, which are due by then.
+        walk = None if self._crowded() else self._walker.next_walk()
+        dues = (walk, self._settler.pending.next_due())
         moments = [due for due in dues if due is not None]
         if self._rescan_at is not None:
             moments.append(self._rescan_at)
@@ -164,155 +173,27 @@ class Watcher(Loop):
 
     def _offer(self, found: list[Found]) -> None:
         now = self.clock.monotonic()
+        files = self._settler.pending
         fresh = []
         for one in found:
-            pending = self._pending.get(one.path)
+            pending = files.get(one.path)
             if pending is None:
                 fresh.append(one)
             elif pending.waits is not None and pending.waits.kind != "quiet":
                 # Something happened in its folder: what it waited for may be over.
                 soon = max(now, pending.looked + _LOOK_PAUSE)
-                self._pending.put_off(one.path, min(pending.due, soon))
+                files.put_off(one.path, min(pending.due, soon))
+        log = _log.bind()
         for one in self._intake.sift(fresh):
-            _log.debug("file.found", path=one.path, size=one.stamp.size)
-            self._add_pending(one.path, one.root)
-
-    # -- settling ----------------------------------------------------------------------------
+            log.debug("file.found", path=one.path, size=one.stamp.size)
+            self._settler.add(one.path, one.root)
 
     def _adopt_unsettled(self) -> None:
         unsettled, mark = self._store.jobs.unsettled_since(self._unsettled_mark)
         for path, root in unsettled:
-            if path not in self._pending:
-                self._add_pending(path, root)
+            if path not in self._settler.pending:
+                self._settler.add(path, root)
         self._unsettled_mark = mark
-
-    def _add_pending(self, path: bytes, root: bytes | None) -> None:
-        settling = self._pending.recall(path)
-        if settling is None:
-            settling = Settling(self._settle_seconds, allow_sparse=self._allow_sparse)
-        self._pending.add(path, root, settling, self.clock.monotonic())
-
-    def _look_at_due(self, until: float) -> None:
-        finished: list[Found] = []
-        for path, pending in self._pending.due(self.clock.monotonic()):
-            self._beat_or_stop()
-            found = self._look(path, pending)
-            if found is not None:
-                finished.append(found)
-            if len(finished) >= _BATCH:
-                self._queue(finished, until)
-                finished = []
-            if self.clock.monotonic() >= until:
-                break
-        if finished:
-            self._queue(finished, until)
-
-    def _look(self, path: bytes, pending: Pending) -> Found | None:
-        """Return a file that is finished."""
-        pending.looked = self.clock.monotonic()
-        try:
-            status = os.lstat(path)
-            if not stat.S_ISREG(status.st_mode):
-                self._gone(path, pending)
-                return None
-            stamp = FileStamp.of(status)
-            verdict = self._judge(path, pending, stamp)
-        except OSError as error:
-            if error.errno in _OWN_TROUBLE:
-                raise
-            if isinstance(error, FileNotFoundError | NotADirectoryError):
-                self._gone(path, pending)
-            else:
-                why = error.strerror or str(error)
-                self._put_off(path, pending, Waits("unreadable", f"cannot be read ({why})", 30.0))
-            return None
-        if isinstance(verdict, Waits):
-            self._put_off(path, pending, verdict)
-            return None
-        if isinstance(verdict, Unwanted):
-            # It is perhaps about to be written anew; a job that waits for it need not.
-            if self._leave_out(path, verdict.reason):
-                self._pending.remove(path)
-            else:
-                self._put_off(path, pending, Waits("size", verdict.reason, 30.0))
-            return None
-        return Found(path, pending.root, stamp)
-
-    def _judge(
-        self, path: bytes, pending: Pending, stamp: FileStamp
-    ) -> Finished | Waits | Unwanted:
-        before = pending.settling.stamp
-        pending.changes += int(before is not None and before != stamp)
-        quiet = pending.settling.quiet(
-            stamp, monotonic=self.clock.monotonic(), wall=self.clock.wall()
-        )
-        if quiet is not None:
-            return quiet
-        unwanted = self._rules.unwanted_size(stamp.size)
-        # What was handed in by name may be as small as it likes, but not empty.
-        if unwanted and (pending.root is not None or not stamp.size):
-            return unwanted
-        signs = look(path, pending.root)
-        if signs.writers is Writers.UNKNOWN and not self._said_unknown:
-            self._said_unknown = True
-            _log.warning("watch.degraded", path=path, error=NO_LEASE)
-        return pending.settling.judge(signs)
-
-    def _put_off(self, path: bytes, pending: Pending, waits: Waits) -> None:
-        now = self.clock.monotonic()
-        # Holes may stay for ever, as in a torrent that has stalled: a reminder once a day.
-        again = waits.kind == "holes" and now >= pending.said + _REMINDER
-        if again or pending.waits is None or pending.waits.kind != waits.kind:
-            pending.said = now
-            _log.info("file.waiting", path=path, reason=waits.reason)
-            job = self._store.jobs.latest(path)
-            if job is not None and waits.kind != "quiet":
-                self._store.jobs.note_waiting(job, waits.reason)
-        soon, pending.waits = pending.soon, waits
-        self._pending.put_off(path, now + waits.seconds)
-        if soon and not pending.soon:
-            # Who waits until all is settled waits for this one no longer.
-            self._store.database.wake()
-
-    def _queue(self, finished: Sequence[Found], until: float) -> None:
-        later = self._intake.take(finished, enough=lambda: self.clock.monotonic() >= until)
-        again = {one.path: _AGAIN[why] for one, why in later}
-        for one in finished:
-            pending = self._pending.get(one.path)
-            assert pending is not None
-            if one.path in again:
-                self._put_off(one.path, pending, again[one.path])
-            else:
-                self._pending.finish(one.path)
-
-    def _gone(self, path: bytes, pending: Pending) -> None:
-        """Nothing to upload lies there now."""
-        if pending.root is not None:
-            self.coverage.check()
-            if self.coverage.roots.lost(pending.root):
-                # Not the file is gone, its disk is: wait for that, and judge nothing till then.
-                waits = Waits("root", "its watched folder is missing", 30.0)
-                self._put_off(path, pending, waits)
-                return
-        elif not os.path.isdir(os.path.dirname(path)):
-            # Handed in, and nobody watches its disk: a folder that is missing proves nothing.
-            self._put_off(path, pending, Waits("root", "its folder is missing", 30.0))
-            return
-        self._pending.remove(path)
-        self._leave_out(path, VANISHED)
-
-    def _leave_out(self, path: bytes, reason: str) -> bool:
-        """The job of this path needs no upload; False if there is none that waits for us."""
-        job: Job | None = self._store.jobs.latest(path)
-        waits = job is not None and job.state is JobState.QUEUED and not job.ready
-        if job is not None and waits:
-            if self._store.jobs.skip(job, reason):
-                _log.info("file.skipped", job=job.id, path=path, reason=reason)
-            else:
-                # An earlier attempt may have arrived: the upload looks for that first.
-                self._store.jobs.settle(job, job.stamp)
-        self._store.database.wake()
-        return waits
 
     def _beat_or_stop(self) -> None:
         self.beat()

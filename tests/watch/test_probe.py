@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from megamax_sync.watch.probe import companion, find_writer, has_holes, look
+from megamax_sync.watch.probe import find_writer, has_holes, look
 from megamax_sync.watch.settle import Signs, Writers
 
 from .field import writer
@@ -21,7 +21,7 @@ NOBODY = 65534
 
 
 def signs(path: Path) -> Signs:
-    return look(os.fsencode(path), os.fsencode(path.parent))
+    return look(os.fsencode(path))
 
 
 def as_nobody(code: str, *args: Path) -> str:
@@ -111,18 +111,16 @@ def test_the_next_writer_is_not_held_up(tmp_path: Path) -> None:
 def test_a_foreign_file_is_looked_up_in_proc(open_to_all: Path) -> None:
     """Who does not own a file gets no lease; a writer of the same user is found all the same."""
     open_to_all.chmod(0o666)
-    code = "print(look(os.fsencode(sys.argv[1]), None).writers.name)"
+    code = "print(look(os.fsencode(sys.argv[1])).writers.name)"
     assert as_nobody(code, open_to_all) == "UNKNOWN"
     assert as_nobody("held = open(sys.argv[1], 'ab')\n" + code, open_to_all) == "SOME"
 
 
 def test_a_file_that_may_not_be_read_does_not_wait_for_that(open_to_all: Path) -> None:
-    """Only its companions are asked about; the upload says that it cannot be read."""
+    """Whether anybody writes it is not known, and the upload says that it cannot be read."""
     open_to_all.chmod(0o600)
-    code = "print(look(os.fsencode(sys.argv[1]), None))"
+    code = "print(look(os.fsencode(sys.argv[1])))"
     assert as_nobody(code, open_to_all) == str(Signs(Writers.UNKNOWN))
-    (open_to_all.parent / "a.mkv.aria2").touch()
-    assert "companion='a.mkv.aria2'" in as_nobody(code, open_to_all)
 
 
 def test_what_is_gone_is_an_error(tmp_path: Path) -> None:
@@ -163,26 +161,6 @@ def test_where_holes_cannot_be_asked_for_there_are_none() -> None:
     finally:
         os.close(reading)
         os.close(writing)
-
-
-@pytest.mark.parametrize("name", ["a.mkv.aria2", "a.mkv.part", "a.mkv.!qB", "a.mkv.ytdl"])
-def test_a_companion_is_named(tmp_path: Path, name: str) -> None:
-    """What lies beside a file can say that it is still being fetched."""
-    (tmp_path / name).touch()
-    assert companion(os.fsencode(tmp_path / "a.mkv"), os.fsencode(tmp_path)) == name
-
-
-def test_the_control_file_of_a_whole_folder_counts(tmp_path: Path) -> None:
-    """aria2 keeps one beside the torrent's folder; one beside the watched folder is no matter."""
-    root = tmp_path / "drop"
-    deep = root / "torrent" / "disc"
-    deep.mkdir(parents=True)
-    where = os.fsencode(deep / "a.mkv"), os.fsencode(root)
-    (tmp_path / "drop.aria2").touch()
-    assert companion(*where) is None
-    (root / "torrent.aria2").touch()
-    assert companion(*where) == "torrent.aria2"
-    assert companion(where[0], None) is None
 
 
 def test_a_broken_lease_does_not_kill(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 from structlog.testing import capture_logs
 
-from megamax_sync.watch import watcher as watcher_module
+from megamax_sync.watch import settler as settler_module
 from megamax_sync.watch.settle import Signs, Writers
 
 from .field import Field
@@ -30,7 +30,7 @@ def test_that_no_lease_can_be_had_is_said_once(
     field: Field, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two files without a lease make one warning; both are taken, after a look through /proc."""
-    monkeypatch.setattr(watcher_module, "look", lambda _path, _root: Signs(Writers.UNKNOWN))
+    monkeypatch.setattr(settler_module, "look", lambda _path: Signs(Writers.UNKNOWN))
     field.file("a.mkv")
     field.file("b.mkv")
     watcher = field.watch()

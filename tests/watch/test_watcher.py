@@ -10,6 +10,7 @@ import pytest
 
 from megamax_sync.errors import StoreError, UploadCancelled
 from megamax_sync.job import JobState
+from megamax_sync.watch import settler as settler_module
 from megamax_sync.watch import walker as walker_module
 from megamax_sync.watch import watcher as watcher_module
 from megamax_sync.watch.rules import Rules
@@ -438,7 +439,7 @@ def test_many_finished_files_are_queued_in_batches(
     field: Field, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One commit takes some, so that uploads begin while the rest is looked at."""
-    monkeypatch.setattr(watcher_module, "_BATCH", 3)
+    monkeypatch.setattr(settler_module, "_BATCH", 3)
     for number in range(10):
         field.file(f"{number}.mkv")
     field.run(field.watch())
