@@ -15,6 +15,7 @@ from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.views import Step, Tally, Views
@@ -39,6 +40,7 @@ class Store:
         self.jobs = Jobs(self.database, clock)
         self.tracking = Tracking(self.database, clock)
         self.orders = Orders(self.database, clock)
+        self.resting = Resting(self.database, clock)
         self.journal = Journal(self.database, clock)
         self.settings = Settings(self.database)
         self.views = Views(self.database)

@@ -182,6 +182,13 @@ class Database:
         with self._lock, _translated(self.path):
             return self._connection.execute(sql, values).fetchall()
 
+    def read_tuples(self, sql: str, *values: Any) -> list[Any]:
+        """Run one query and return all its rows as tuples, which can be compared with others."""
+        with self._lock, _translated(self.path):
+            cursor = self._connection.cursor()
+            cursor.row_factory = None
+            return cursor.execute(sql, values).fetchall()
+
     def read_one(self, sql: str, *values: Any) -> sqlite3.Row | None:
         """Run one query and return its first row, or None."""
         rows = self.read(sql, *values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from megamax_sync.job import VANISHED, FileStamp, Job, JobState
+from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store.making import Making
 from megamax_sync.store.places import in_places
 from megamax_sync.store.table import SELECT, job_of
@@ -43,18 +43,6 @@ class Jobs(Making):
         """Return the newest job of each of these paths."""
         rows = self.of_paths(f"{SELECT} WHERE path IN ({{}}) ORDER BY id", paths)
         return {row["path"]: job_of(row) for row in rows}
-
-    def at_rest(self, paths: Sequence[bytes]) -> dict[bytes, tuple[int, int, int]]:
-        """Return size, mtime_ns and inode of the newest job of each of these paths, cheaply.
-
-        Left out are those that want another look though their file has not changed.
-        """
-        sql = (
-            "SELECT path, size, mtime_ns, ino, (state = 'queued' AND ready = 0) "
-            "OR (state = 'skipped' AND error = ?) FROM job WHERE path IN ({}) ORDER BY id"
-        )
-        newest = {row[0]: row for row in self.of_paths(sql, paths, VANISHED)}
-        return {path: (row[1], row[2], row[3]) for path, row in newest.items() if not row[4]}
 
     def unsettled(self) -> list[Job]:
         """Return the queued jobs whose files the watch still has to find finished."""

@@ -139,23 +139,23 @@ class Coverage:
     def _moments(self) -> list[float]:
         moments = [self._check_at]
         moments += [eye.poll_at for eye in self._eyes if eye.polled is not None]
-        for eye in self._eyes:
-            if self._proves(eye):
-                moments.append(eye.canary.due)
+        moments += [eye.canary.due for eye in self._eyes if self._proves(eye)]
         moments += [since + _DOUBT_SECONDS for since in self._doubted.values()]
         return [*moments, self._bare_at] if self._bare else moments
 
     # -- told by others --------------------------------------------------------------------------
 
-    def visited(self, folder: bytes) -> None:
-        """A walk has come to this folder: is it watched?"""
+    def visited(self, folder: bytes) -> bool:
+        """A walk has come to this folder: tell whether its events are relied on."""
         if self._observer is None or self._eye_of(folder).polled is not None:
-            return
-        if self._observer.covers(folder):
+            return False
+        covered = self._observer.covers(folder)
+        if covered:
             self._bare.discard(folder)
             self._doubted.pop(folder, None)
         elif folder not in self._bare:
             self._doubted.setdefault(folder, self._clock.monotonic())
+        return covered
 
     def problem(self) -> str | None:
         """Say in one sentence what is watched less well than wanted; None when all is well."""

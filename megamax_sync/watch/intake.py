@@ -11,12 +11,15 @@ import structlog
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.store import NewJob, Store
+from megamax_sync.store.resting import Version
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 
 _log = structlog.get_logger()
 #: Paths asked for in one query.
 _QUERY = 500
+#: Between two paths there may be so many jobs of files that are gone, or not wanted any more.
+_BETWEEN = 100
 _BACK = "the file has come back"
 
 
@@ -63,19 +66,42 @@ class Intake:
         self._store = store
         self._folders = folders
         self._beat = beat
+        self._mark = (0, 0)
+
+    def fresh(self, seen: Sequence[Version]) -> set[bytes]:
+        """Leave out, by path, what the queue has as it is: most of what a scan finds.
+
+        Cheapest for the files of one folder.
+        """
+        fresh: set[bytes] = set()
+        if len(seen) > _QUERY:
+            seen = sorted(seen)
+        for start in range(0, len(seen), _QUERY):
+            part = seen[start : start + _QUERY]
+            known = self._store.resting.between(
+                min(part)[0], max(part)[0], most=2 * len(part) + _BETWEEN
+            )
+            if known is None:
+                # Much of what the queue knows between the two lies in folders of this folder.
+                known = self._store.resting.each([one[0] for one in part])
+            fresh.update(one[0] for one in part if known.get(one[0]) != one)
+        return fresh
+
+    def stirred(self) -> list[bytes] | None:
+        """Return the paths whose jobs were queued or skipped since this was last asked.
+
+        None if anything may have happened to them.
+        """
+        paths, self._mark = self._store.resting.stirred_since(self._mark)
+        return paths
 
     def sift(self, found: Sequence[Found]) -> list[Found]:
         """Leave out the files about which nothing has to be done."""
         wanted: list[Found] = []
         for start in range(0, len(found), _QUERY):
             part = found[start : start + _QUERY]
-            # Most of what a scan finds is known and unchanged.
-            at_rest = self._store.jobs.at_rest([one.path for one in part])
-            part = [
-                one
-                for one in part
-                if at_rest.get(one.path) != (one.stamp.size, one.stamp.mtime_ns, one.stamp.ino)
-            ]
+            fresh = self.fresh([one.version for one in part])
+            part = [one for one in part if one.path in fresh]
             paths = [one.path for one in part]
             known = self._store.jobs.latest_each(paths)
             dropped = self._store.orders.forgotten(paths)

@@ -89,6 +89,31 @@ class Rules:
             pattern + "/*" if pattern.endswith("/**") else pattern for pattern in self.exclude
         )
 
+    @cached_property
+    def plain(self) -> re.Pattern[bytes]:
+        """Matches a file's own name if nothing but an exclude may be against it.
+
+        The other way round it holds as well, but for an extension with letters beyond ASCII. So
+        whoever sees many names needs :meth:`unwanted_name` for few of them.
+        """
+        # Names are compared in lower case, and their extensions hold no dot.
+        able = [one for one in self.extensions if one.isascii() and one == one.lower()]
+        known = {b"." + one.encode() for one in able if one and "." not in one}
+        endings = [
+            *map(re.escape, known),
+            *([rb"\.", rb"\A[^.]*"] if "" in self.extensions else []),
+        ]
+        never = [s for s in (SIDECAR_SUFFIX, *UNFINISHED_SUFFIXES) if s[s.rindex(b".") :] in known]
+        return re.compile(
+            rb"\A(?!\.|.*(?:%b))(?:.*(?:%b))\Z%b"
+            % (
+                _INTERMEDIATE.pattern,
+                b"|".join(sorted(endings)) or b"(?!)",
+                b"".join(b"(?<!%b)" % re.escape(suffix) for suffix in never),
+            ),
+            re.IGNORECASE | re.DOTALL,
+        )
+
     def root_of(self, path: bytes) -> bytes | None:
         """Return the innermost watched folder that holds ``path``."""
         holding = [r for r in self.roots if path.startswith(r.rstrip(b"/") + b"/")]

@@ -2,6 +2,12 @@
 
 The walk is a generator that yields after every folder, and inside large ones, so that its owner can
 do other work in between, and stop.
+
+A library is walked again and again, and next to nothing in it is new. So what a name tells is told
+first, by one pattern (:attr:`Rules.plain`); of a file no more is made than the
+:data:`~megamax_sync.store.resting.Version` that the queue is asked by; only what is left after that
+becomes a :class:`Found` and is put in order. What a rescan need not ask again, it has from
+:mod:`~megamax_sync.watch.memory`.
 """
 
 from __future__ import annotations
@@ -9,18 +15,23 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from itertools import islice
 
 from megamax_sync.job import FileStamp
+from megamax_sync.store.resting import Version
+from megamax_sync.watch.memory import Memory, Passed
 from megamax_sync.watch.rules import Rules, Unwanted
 
 _DIGITS = re.compile(rb"(\d+)")
 _Key = list[tuple[int, int, bytes]]
 
-#: Entries of one folder that are read, or judged, in one go.
+#: Entries of one folder that are read, or offered, in one go.
 PIECE = 2000
+
+_LINK = Unwanted("symlink", "a symbolic link, which is not followed")
+_NO_FILE = Unwanted("not-regular", "no regular file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,29 @@ class Found:
     #: The watched folder; None for a file that was handed in.
     root: bytes | None
     stamp: FileStamp
+
+    @property
+    def version(self) -> Version:
+        """What the queue is asked by."""
+        return self.path, self.stamp.size, self.stamp.mtime_ns, self.stamp.ino
+
+
+@dataclass(slots=True)
+class _Listing:
+    """What one folder holds, as far as it has been read."""
+
+    folder: bytes
+    root: bytes
+    #: The folders to be entered.
+    below: list[bytes] = field(default_factory=list)
+    #: Name, path, and what is to be offered, or why it is not wanted.
+    rest: list[tuple[bytes, bytes, Found | Unwanted]] = field(default_factory=list)
+    files: int = 0
+    candidates: int = 0
+    #: A file went while it was looked at: there may be other changes.
+    restless: bool = False
+    #: The hash of all that the rules want; none of a folder that comes in pieces.
+    content: int = 0
 
 
 @dataclass
@@ -44,7 +78,12 @@ class Walk:
     #: Told of each file that the rules leave out.
     on_unwanted: Callable[[bytes, Unwanted], None] | None = None
     #: Told of each folder that was listed.
-    on_folder: Callable[[bytes], None] | None = None
+    on_folder: Callable[[bytes], object] | None = None
+    #: Tells about which of these files, by path, something may have to be done; the others are
+    #: left out. None to have them all.
+    fresh: Callable[[Sequence[Version]], set[bytes]] | None = None
+    #: What need not be asked again, by a walk that asks ``fresh``.
+    memory: Memory | None = None
     files: int = 0
     candidates: int = 0
     #: Folders that could not be read, with the reason.
@@ -55,77 +94,148 @@ class Walk:
     def __iter__(self) -> Iterator[list[Found]]:
         """Yield what is wanted, in natural order (``ep 2``, ``ep 10``) folder by folder.
 
-        Each folder comes as one list; one of more than :data:`PIECE` entries as several, with
-        empty ones while it is read.
+        Each folder comes as one list; one with more than :data:`PIECE` to offer as several, and
+        with empty ones while a large one is read.
         """
         folders = [self.top]
         while folders:
-            below: list[bytes] = []
-            yield from self._list(folders.pop(), below)
+            below = yield from self._visit(folders.pop())
             if self.subtree:
                 folders.extend(reversed(below))
 
-    def _list(self, folder: bytes, below: list[bytes]) -> Iterator[list[Found]]:
-        found: list[Found] = []
+    def _visit(self, folder: bytes) -> Generator[list[Found], None, Sequence[bytes]]:
+        """Offer what lies in one folder; return the folders to be entered."""
         # The innermost watched folder decides, also for one that is nested in another.
         root = folder if folder in self.rules.roots else self.rules.root_of(folder)
         if root is None:
-            yield found
-            return
+            yield []
+            return ()
         if folder == root:
             self.roots.add(root)
-        for number, entry in enumerate((yield from self._read(folder))):
-            if number and number % PIECE == 0:
-                yield found
-                found = []
-            if entry.is_dir(follow_symlinks=False):
-                watched = entry.path in self.rules.roots
-                if watched or not self.rules.unwanted_folder(entry.path, root):
-                    below.append(entry.path)
-                continue
-            self.files += 1
-            one = self._judge(entry, root)
-            if isinstance(one, Found):
-                self.candidates += 1
-                found.append(one)
-            elif one is not None and self.on_unwanted is not None:
-                self.on_unwanted(entry.path, one)
-        yield found
+        look = None if self.memory is None else self.memory.look(folder)
+        seen: _Listing | Passed | None = None if look is None else look.passed
+        if seen is None:
+            listing = yield from self._list(folder, root)
+            if self.memory is not None and look is not None:
+                if listing is None or listing.rest or listing.restless:
+                    self.memory.drop(folder)
+                else:
+                    seen = Passed(listing.files, listing.candidates, tuple(listing.below))
+                    self.memory.keep(folder, look, listing.content, seen)
+            if listing is not None and self.on_folder is not None:
+                self.on_folder(folder)
+            seen = listing
+        if seen is None:
+            yield []
+            return ()
+        self.files += seen.files
+        self.candidates += seen.candidates
+        yield from self._in_order(seen.rest if isinstance(seen, _Listing) else [])
+        return seen.below
 
-    def _read(self, folder: bytes) -> Generator[list[Found], None, list[os.DirEntry[bytes]]]:
-        """Return what is listed, in natural order; nothing for what cannot be."""
-        entries: list[tuple[_Key, os.DirEntry[bytes]]] = []
+    def _list(self, folder: bytes, root: bytes) -> Generator[list[Found], None, _Listing | None]:
+        """Read one folder; None if that cannot be done."""
+        listing = _Listing(folder, root)
         try:
-            with os.scandir(folder) as listing:
-                for entry in listing:
-                    entries.append((natural(entry.name), entry))
-                    if len(entries) % PIECE == 0:
+            with os.scandir(folder) as entries:
+                piece = list(islice(entries, PIECE))
+                whole = len(piece) < PIECE
+                while piece:
+                    self._sort_out(piece, listing, whole=whole)
+                    if len(piece) == PIECE:
                         yield []
+                    piece = list(islice(entries, PIECE))
         except (FileNotFoundError, NotADirectoryError):
-            return []
+            return None
         except OSError as error:
             self.unreadable.append((folder, error.strerror or str(error)))
-            return []
-        if self.on_folder is not None:
-            self.on_folder(folder)
-        entries.sort(key=itemgetter(0))
-        return [entry for _, entry in entries]
-
-    def _judge(self, entry: os.DirEntry[bytes], root: bytes) -> Found | Unwanted | None:
-        unwanted = self.rules.unwanted_name(entry.path, root)
-        if unwanted:
-            return unwanted
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except OSError:
-            # Gone between the listing and now; its folder is dirty again by that.
             return None
+        if len(listing.below) > 1:
+            listing.below.sort(key=lambda path: natural(os.path.basename(path)))
+        return listing
+
+    def _sort_out(self, piece: list[os.DirEntry[bytes]], listing: _Listing, *, whole: bool) -> None:
+        """Judge these entries; the cheapest first."""
+        rules, told = self.rules, self.on_unwanted is not None
+        plain_name, excludes, least = rules.plain.match, bool(rules.exclude), max(1, rules.min_size)
+        seen: list[Version] = []
+        looks: list[os.stat_result] = []
+        listing.files += len(piece)
+        for entry in piece:
+            name = entry.name
+            plain = plain_name(name)
+            if excludes or not plain:
+                if entry.is_dir(follow_symlinks=False):
+                    self._enter(entry.path, listing)
+                    continue
+                # Of most names the pattern is certain, and nobody asks for the reason.
+                if not plain and not told and name[name.rfind(b".") + 1 :].isascii():
+                    continue
+                unwanted = rules.unwanted_name(entry.path, listing.root)
+                if unwanted is not None:
+                    listing.rest += [(name, entry.path, unwanted)] if told else []
+                    continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                # Gone between the listing and now; its folder is dirty again by that.
+                listing.restless = True
+                continue
+            mode = status.st_mode
+            if stat.S_ISREG(mode) and status.st_size >= least:
+                seen.append((entry.path, status.st_size, status.st_mtime_ns, status.st_ino))
+                looks.append(status)
+            elif stat.S_ISDIR(mode):
+                self._enter(entry.path, listing)
+            elif told:
+                listing.rest.append((name, entry.path, self._no_video(status)))
+        listing.candidates += len(seen)
+        self._leave_known(seen, looks, listing, whole=whole)
+
+    def _enter(self, folder: bytes, listing: _Listing) -> None:
+        listing.files -= 1
+        watched = folder in self.rules.roots
+        if watched or not self.rules.unwanted_folder(folder, listing.root):
+            listing.below.append(folder)
+
+    def _no_video(self, status: os.stat_result) -> Unwanted:
         if stat.S_ISLNK(status.st_mode):
-            return Unwanted("symlink", "a symbolic link, which is not followed")
-        if not stat.S_ISREG(status.st_mode):
-            return Unwanted("not-regular", "no regular file")
+            return _LINK
         unwanted = self.rules.unwanted_size(status.st_size)
-        return unwanted or Found(entry.path, root, FileStamp.of(status))
+        return unwanted if stat.S_ISREG(status.st_mode) and unwanted else _NO_FILE
+
+    def _leave_known(
+        self,
+        seen: list[Version],
+        looks: list[os.stat_result],
+        listing: _Listing,
+        *,
+        whole: bool,
+    ) -> None:
+        """Have what is left after the queue, or the memory, was asked offered."""
+        if self.memory is not None and whole:
+            listing.content = hash(tuple(seen))
+            if self.memory.holds(listing.folder, listing.content):
+                return
+        fresh = None if self.fresh is None or not seen else self.fresh(seen)
+        if fresh is not None and not fresh:
+            return
+        for (path, *_), status in zip(seen, looks, strict=True):
+            if fresh is None or path in fresh:
+                found = Found(path, listing.root, FileStamp.of(status))
+                listing.rest.append((os.path.basename(path), path, found))
+
+    def _in_order(self, rest: list[tuple[bytes, bytes, Found | Unwanted]]) -> Iterator[list[Found]]:
+        if len(rest) > 1:
+            rest.sort(key=lambda one: natural(one[0]))
+        for start in range(0, len(rest) or 1, PIECE):
+            found: list[Found] = []
+            for _, path, what in rest[start : start + PIECE]:
+                if isinstance(what, Found):
+                    found.append(what)
+                elif self.on_unwanted is not None:
+                    self.on_unwanted(path, what)
+            yield found
 
 
 def walks(
@@ -133,7 +243,9 @@ def walks(
     *,
     left_out: Callable[[bytes], bool] = lambda _root: False,
     on_unwanted: Callable[[bytes, Unwanted], None] | None = None,
-    on_folder: Callable[[bytes], None] | None = None,
+    on_folder: Callable[[bytes], object] | None = None,
+    fresh: Callable[[Sequence[Version]], set[bytes]] | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Walk]:
     """Yield the walks that come to every watched folder once; finish each before the next.
 
@@ -143,7 +255,14 @@ def walks(
     seen: set[bytes] = set()
     for root in sorted(rules.roots, key=len):
         if root not in seen and not left_out(root):
-            walk = Walk(rules, root, on_unwanted=on_unwanted, on_folder=on_folder)
+            walk = Walk(
+                rules,
+                root,
+                on_unwanted=on_unwanted,
+                on_folder=on_folder,
+                fresh=fresh,
+                memory=memory,
+            )
             yield walk
             seen |= walk.roots
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import structlog
 
 from megamax_sync.clock import Clock
+from megamax_sync.store.resting import Version
+from megamax_sync.watch.memory import Memory
 from megamax_sync.watch.roots import leads_to
 from megamax_sync.watch.rules import Rules
 from megamax_sync.watch.scanner import Found, Walk, walks
@@ -20,6 +23,16 @@ _REST = 10.0
 _LONGEST_REST, _SHORT_WALK = 60.0, 0.02
 
 
+class Queue(Protocol):
+    """What a walk asks the queue."""
+
+    def fresh(self, seen: Sequence[Version]) -> set[bytes]:
+        """Return the paths of those about which something may have to be done."""
+
+    def stirred(self) -> Iterable[bytes] | None:
+        """Return what :meth:`Memory.begin_scan` takes."""
+
+
 class Walker:
     """Walks one folder after the other, and gives way in between."""
 
@@ -29,12 +42,14 @@ class Walker:
         clock: Clock,
         *,
         lost: Callable[[bytes], bool],
-        visited: Callable[[bytes], None],
+        visited: Callable[[bytes], bool],
+        queue: Queue,
         offer: Callable[[list[Found]], None],
         beat: Callable[[], None],
     ) -> None:
-        """``lost``: watched folders that are missing; ``visited`` is told of each folder that was
-        walked, ``offer`` gets what is wanted.
+        """``lost``: watched folders that are missing; ``visited`` is told of each folder that is
+        walked, and tells whether its events are relied on; ``offer`` gets what is wanted, without
+        what the ``queue`` has as it is.
 
         ``beat`` is called between folders, and may raise to end it all.
         """
@@ -42,6 +57,7 @@ class Walker:
         self._clock = clock
         self._lost = lost
         self._visited = visited
+        self._queue = queue
         self._offer = offer
         self._beat = beat
         self._lock = threading.Lock()
@@ -53,6 +69,9 @@ class Walker:
         self._marked_walk: Iterator[None] | None = None
         self._scan: Iterator[None] | None = None
         self._unreadable: dict[bytes, str] = {}
+        self._memory = Memory(clock, visited)
+        #: Seconds that the queue was asked for, in all.
+        self._asking = 0.0
 
     @property
     def busy(self) -> bool:
@@ -84,6 +103,7 @@ class Walker:
 
     def begin_scan(self) -> None:
         """Have everything walked."""
+        self._memory.begin_scan(self._queue.stirred())
         self._scan = self._walk_everything()
 
     def advance(self, seconds: float) -> bool:
@@ -126,14 +146,24 @@ class Walker:
             if folder != root and not leads_to(root, folder):
                 # watchdog names links to folders as folders when a tree is moved in.
                 continue
-            walk = iter(Walk(self._rules, folder, subtree=subtree, on_folder=self._visited))
+            if subtree and folder in self._rules.roots:
+                self._memory.drop_below(folder)
+            walk = iter(
+                Walk(
+                    self._rules,
+                    folder,
+                    subtree=subtree,
+                    on_folder=self._was_marked,
+                    fresh=self._ask,
+                )
+            )
             took = 0.0
             try:
                 while True:
-                    began = self._clock.monotonic()
+                    began, asked = self._clock.monotonic(), self._asking
                     found = next(walk, None)
                     # Without the queue, which may wait for a slow disk, and what others do.
-                    took += self._clock.monotonic() - began
+                    took += self._clock.monotonic() - began - (self._asking - asked)
                     if found is None:
                         break
                     self._offer(found)
@@ -143,6 +173,17 @@ class Walker:
                 self.mark(folder, subtree)
                 raise
             self._let_rest(folder, took)
+
+    def _was_marked(self, folder: bytes) -> bool:
+        self._memory.drop(folder)
+        return self._visited(folder)
+
+    def _ask(self, seen: Sequence[Version]) -> set[bytes]:
+        began = self._clock.monotonic()
+        try:
+            return self._queue.fresh(seen)
+        finally:
+            self._asking += self._clock.monotonic() - began
 
     def _take_marked(self) -> tuple[bytes, bool] | None:
         """Take the first marked folder that is not to be left alone."""
@@ -163,13 +204,20 @@ class Walker:
     def _walk_everything(self) -> Iterator[None]:
         began, files, candidates = self._clock.monotonic(), 0, 0
         unreadable: dict[bytes, str] = {}
-        for walk in walks(self._rules, left_out=self._lost, on_folder=self._visited):
+        for walk in walks(
+            self._rules,
+            left_out=self._lost,
+            on_folder=self._visited,
+            fresh=self._ask,
+            memory=self._memory,
+        ):
             for found in walk:
                 self._offer(found)
                 yield
             files += walk.files
             candidates += walk.candidates
             unreadable.update(walk.unreadable)
+        self._memory.end_scan()
         for folder, why in unreadable.items():
             if self._unreadable.get(folder) != why:
                 _log.warning("watch.degraded", path=folder, error=why)

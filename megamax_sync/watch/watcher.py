@@ -85,6 +85,7 @@ class Watcher(Loop):
             clock,
             lost=self.coverage.roots.lost,
             visited=self.coverage.visited,
+            queue=self._intake,
             offer=self._offer,
             beat=self._beat_or_stop,
         )

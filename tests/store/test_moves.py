@@ -409,17 +409,6 @@ def test_the_newest_job_of_a_path_speaks_for_it(store: Store, add: Add) -> None:
     assert store.jobs.latest_each([]) == {}
 
 
-def test_what_is_at_rest_is_told_in_short(store: Store, add: Add) -> None:
-    """Size, times and inode of the newest job; nothing for one that wants another look."""
-    old, other = add(b"/v/a.mp4"), add(b"/v/b.mp4", ready=False)
-    newer = add(b"/v/a.mp4", size=11)
-    gone = add(b"/v/c.mp4")
-    assert store.jobs.skip(gone, VANISHED)
-    stamp = newer.stamp
-    found = store.jobs.at_rest([old.path, other.path, gone.path, b"/v/unknown.mp4"])
-    assert found == {old.path: (stamp.size, stamp.mtime_ns, stamp.ino)}
-
-
 def test_a_job_whose_upload_may_have_arrived_is_not_skipped(store: Store, add: Add) -> None:
     """First the account's list is asked; until then its twin has to wait for it."""
     add()

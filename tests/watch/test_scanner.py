@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from megamax_sync.watch.rules import Rules, Unwanted
-from megamax_sync.watch.scanner import PIECE, Found, Walk, natural, walks
+from megamax_sync.watch.scanner import PIECE, Found, Walk, _Listing, natural, walks
 
 
 def rules(*roots: Path, exclude: tuple[str, ...] = ()) -> Rules:
@@ -177,8 +177,10 @@ def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path) -> None:
 def test_a_file_that_goes_while_it_is_listed_is_no_error(tmp_path: Path) -> None:
     """Between the listing and the look at a file it may be deleted."""
     put(tmp_path / "a.mkv")
-    wanted = rules(tmp_path)
-    with os.scandir(os.fsencode(tmp_path)) as listing:
-        (entry,) = listing
+    wanted, top = rules(tmp_path), os.fsencode(tmp_path)
+    with os.scandir(top) as entries:
+        piece = list(entries)
     (tmp_path / "a.mkv").unlink()
-    assert Walk(wanted, os.fsencode(tmp_path))._judge(entry, os.fsencode(tmp_path)) is None
+    listing = _Listing(top, top)
+    Walk(wanted, top)._sort_out(piece, listing, whole=True)
+    assert (listing.rest, listing.restless) == ([], True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from megamax_sync.store.resting import Version
 from megamax_sync.watch.rules import Rules
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.walker import Walker
@@ -29,12 +31,20 @@ class Log(list[bytes]):
         self.clock = clock
         self.seconds = 0.0
 
+    def fresh(self, seen: Sequence[Version]) -> set[bytes]:
+        self.clock.ahead += 3600 if self.seconds else 0
+        return {one[0] for one in seen}
+
+    def stirred(self) -> None:
+        return None
+
     def offer(self, found: list[Found]) -> None:
         self.clock.ahead += 3600 if self.seconds else 0
 
-    def visited(self, folder: bytes) -> None:
+    def visited(self, folder: bytes) -> bool:
         self.clock.ahead += self.seconds
         self.append(os.path.basename(folder))
+        return False
 
 
 @pytest.fixture
@@ -59,6 +69,7 @@ def walker(tmp_path: Path, clock: StillClock, log: Log) -> Walker:
         clock,
         lost=lambda _root: False,
         visited=log.visited,
+        queue=log,
         offer=log.offer,
         beat=lambda: None,
     )
