@@ -25,7 +25,7 @@ from megamax_sync.watch.settle import Settling, Signs, Waits, Writers
 _log = structlog.get_logger()
 
 #: Files that are looked at together, with one listing of each folder, and queued in one commit.
-_BATCH = 2000
+_BATCH, _COMMIT = 5000, 1000
 #: How often it is said that a file still waits for something that may never come, in seconds.
 _REMINDER = 86400.0
 #: What says nothing about the file: this process, or the machine, has too much open.
@@ -85,8 +85,9 @@ class Settler:
         while more:
             looked, more = self._look_at_some(until)
             finished = self._judge(looked)
-            if finished:
-                self._queue(finished, until)
+            for start in range(0, len(finished), _COMMIT):
+                self._beat()
+                self._queue(finished[start : start + _COMMIT], until)
 
     def _look_at_some(self, until: float) -> tuple[list[_Looked], bool]:
         """Look at a batch; tell with it whether more may be looked at now."""

@@ -166,7 +166,7 @@ class Watcher(Loop):
         walk = None if self._crowded() else self._walker.next_walk()
         dues = (walk, self._settler.pending.next_due())
         moments = [due for due in dues if due is not None]
-        if self._rescan_at is not None:
+        if self._rescan_at is not None and not self._walker.scanning:
             moments.append(self._rescan_at)
         if self._rules.roots:
             moments.append(self._watched_until)

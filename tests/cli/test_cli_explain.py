@@ -56,6 +56,8 @@ def test_what_a_file_waits_for_is_said(program: Program) -> None:
     program.env["MEGAMAX_SETTLE_SECONDS"] = "0"
     program.video("a.mkv.aria2")
     assert explained(program, program.video("a.mkv")) == "waits: companion a.mkv.aria2"
+    program.video(".b.mkv.Ab3dE9")
+    assert explained(program, program.video("b.mkv")) == "waits: companion .b.mkv.Ab3dE9"
     holes = program.video("holes.mkv", 0)
     os.truncate(holes, 1 << 20)
     assert "unwritten holes" in explained(program, holes)

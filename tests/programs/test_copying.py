@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 from subprocess import PIPE
 
+import pytest
 from conftest import RequireProgram
 
 from .place import Place, until
@@ -130,6 +131,27 @@ def test_rsync_in_place_over_an_older_version(
     until(lambda: len(place.rig.remote(new)) == 1, "the new version has not come")
     place.wait_done(target)
     place.check_arrived([old, new])
+
+
+@pytest.mark.parametrize("name", ["film.mkv", "f" * 247 + ".mkv", "f\u00e9" * 82 + ".mkv"])
+def test_rsync_of_a_newer_version(place: Place, require_program: RequireProgram, name: str) -> None:
+    """While its temporary file lies beside it, what lies there already is not taken: it is about
+    to be replaced.
+    """
+    old, new = os.urandom(1_200_000), os.urandom(1_500_000)
+    target = place.drop / name
+    (place.aside / "film.mkv").write_bytes(new)
+    rsync = require_program("rsync")
+    with place.running(
+        rsync, "--whole-file", "--bwlimit=1500k", place.aside / "film.mkv", target
+    ) as writing:
+        until(lambda: list(place.drop.glob(".f*.??????")), "rsync has not begun")
+        with writing.standing_still():
+            target.write_bytes(old)
+            (temporary,) = place.drop.glob(".f*.??????")
+            place.wait_reason(target, f"companion {temporary.name}")
+        writing.finish()
+    place.check({target: new})
 
 
 def test_rsync_that_is_interrupted_and_run_again(

@@ -10,10 +10,14 @@ import pytest
 
 from megamax_sync.errors import StoreError, UploadCancelled
 from megamax_sync.job import JobState
+from megamax_sync.watch import companions as companions_module
+from megamax_sync.watch import probe
 from megamax_sync.watch import settler as settler_module
 from megamax_sync.watch import walker as walker_module
 from megamax_sync.watch import watcher as watcher_module
 from megamax_sync.watch.rules import Rules
+from megamax_sync.watch.settle import Signs
+from megamax_sync.watch.watcher import Watcher
 
 from .field import EXTENSIONS, Field, digest, stamp_of, write_through, writer
 
@@ -444,6 +448,125 @@ def test_many_finished_files_are_queued_in_batches(
         field.file(f"{number}.mkv")
     field.run(field.watch())
     assert len(field.queued()) == 10
+
+
+def test_a_companion_that_comes_while_others_are_looked_at_is_seen(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch's folders are listed after the last look, not before: it cannot be missed."""
+    for number in range(10):
+        field.file(f"{number}.mkv")
+    real = probe.look
+
+    def late(path: bytes) -> Signs:
+        (field.drop / ".0.mkv.Ab3dE9").touch()
+        return real(path)
+
+    monkeypatch.setattr(settler_module, "look", late)
+    watcher = field.watch()
+    field.run(watcher)
+    assert field.reasons(watcher) == {"0.mkv": "companion .0.mkv.Ab3dE9"}
+    assert len(field.queued()) == 9
+    (field.drop / ".0.mkv.Ab3dE9").unlink()
+    monkeypatch.undo()
+    field.run(watcher, ahead=30)
+    assert "drop/0.mkv" in field.queued()
+
+
+def test_a_folder_that_cannot_be_listed_holds_up_its_own_files_only(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a file has a companion is not known then, so it waits; the rest of the batch goes."""
+    field.file("in/a.mkv")
+    field.file("b.mkv")
+    real = companions_module._listed
+
+    def failing(folder: bytes) -> dict[bytes, bytes]:
+        if folder.endswith(b"/in"):
+            raise OSError(5, "Input/output error")
+        return real(folder)
+
+    monkeypatch.setattr(companions_module, "_listed", failing)
+    watcher = field.watch()
+    field.run(watcher)
+    assert field.reasons(watcher) == {"a.mkv": "cannot be read (Input/output error)"}
+    assert field.queued() == {"drop/b.mkv"}
+    monkeypatch.undo()
+    field.run(watcher, ahead=31)
+    assert field.queued() == {"drop/b.mkv", "drop/in/a.mkv"}
+
+
+def most_waiting(field: Field, watcher: Watcher) -> int:
+    """Run to the end; return how many files waited at once at the most."""
+    most, real = 0, watcher._settler.add
+
+    def counted(path: bytes, root: bytes | None) -> None:
+        nonlocal most
+        real(path, root)
+        most = max(most, watcher._settler.pending.soon)
+
+    watcher._settler.add = counted  # type: ignore[method-assign] # it is looked at, not replaced
+    field.run(watcher)
+    return most
+
+
+@pytest.mark.parametrize("limit", ["_MOST_UNSEEN", "_MOST_SOON"])
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_walk_is_held_back_while_many_wait(
+    field: Field, monkeypatch: pytest.MonkeyPatch, limit: str, *, marked: bool
+) -> None:
+    """However many files come at once, few of them are held in memory, and all are queued."""
+    monkeypatch.setattr(watcher_module, limit, 20)
+    monkeypatch.setattr(watcher_module, "_STRIDE", 1e-4)
+    watcher = field.watch()
+    if marked:
+        field.run(watcher)
+    for number in range(200):
+        field.file(f"{number // 5}/{number}.mkv")
+    if marked:
+        watcher.mark(os.fsencode(field.drop), True)
+    assert most_waiting(field, watcher) <= 60
+    assert len(field.queued()) == 200
+    assert watcher.settled()
+
+
+def test_young_files_hold_the_walk_back_until_they_are_quiet(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile the loop rests, and goes on by itself."""
+    monkeypatch.setattr(watcher_module, "_MOST_SOON", 20)
+    monkeypatch.setattr(watcher_module, "_STRIDE", 1e-4)
+    for number in range(60):
+        field.file(f"{number // 5}/{number}.mkv", age=0)
+    watcher = field.watch()
+    wait = field.run(watcher)
+    assert wait is not None
+    assert wait > 1
+    assert 20 <= len(watcher.waiting()) <= 40
+    assert not watcher.scanned.is_set()
+    field.run(watcher, ahead=wait + 1)
+    assert len(field.queued()) == 60
+    assert watcher.scanned.is_set()
+
+
+def test_files_that_wait_for_long_hold_no_walk_back(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stalled torrent of many files must not keep a new file from being found."""
+    monkeypatch.setattr(watcher_module, "_MOST_UNSEEN", 20)
+    monkeypatch.setattr(watcher_module, "_MOST_SOON", 20)
+    monkeypatch.setattr(watcher_module, "_STRIDE", 1e-4)
+    for number in range(60):
+        field.file(f"t/{number // 5}/{number}.mkv", age=0)
+    (field.drop / "t.aria2").touch()
+    field.clock.ahead += 100
+    watcher = field.watch()
+    field.run(watcher)
+    assert len(watcher.waiting()) == 60
+    field.file("z.mkv")
+    watcher.mark(os.fsencode(field.drop), False)
+    field.run(watcher)
+    assert field.queued() == {"drop/z.mkv"}
 
 
 def test_a_folder_that_cannot_be_read_is_said_once(
