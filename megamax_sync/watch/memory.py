@@ -23,15 +23,15 @@ Passing over a folder needs more than the hash does:
 
 What is remembered of a folder goes
 
-- when a walk lists it and finds something to offer, cannot read it, or finds a file that vanishes
-  while it is looked at. A file that waits was offered, and is offered at every walk;
+- at the end of every whole scan that did not confirm it: that found something in it to offer, as a
+  file that waits is at every scan, or a file that vanished just then, or could not read it, or did
+  not come to it;
 - when an event has named it. The walk that follows asks the queue about all of it, and remembers
   nothing: it neither reads this memory nor writes it;
 - with all below a watched folder, when that is marked as a whole: events were lost, it is polled,
   or it is another one than before (lost, renewed, over-mounted);
 - when the queue changed for one of its files: a job was queued, or skipped as vanished. All of it
-  goes after a commit of another process, as ``forget`` or ``retry`` make it;
-- when a whole scan did not come to it.
+  goes after a commit of another process, as ``forget`` or ``retry`` make it.
 
 The rules are those of the one walker that owns the memory. A restart begins with none.
 

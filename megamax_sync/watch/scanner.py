@@ -113,25 +113,23 @@ class Walk:
         if folder == root:
             self.roots.add(root)
         look = None if self.memory is None else self.memory.look(folder)
-        seen: _Listing | Passed | None = None if look is None else look.passed
-        if seen is None:
+        holds = None if look is None else look.passed
+        rest: list[tuple[bytes, bytes, Found | Unwanted]] = []
+        if holds is None:
             listing = yield from self._list(folder, root)
-            if self.memory is not None and look is not None:
-                if listing is None or listing.rest or listing.restless:
-                    self.memory.drop(folder)
-                else:
-                    seen = Passed(listing.files, listing.candidates, tuple(listing.below))
-                    self.memory.keep(folder, look, listing.content, seen)
-            if listing is not None and self.on_folder is not None:
+            if listing is None:
+                yield []
+                return ()
+            rest = listing.rest
+            holds = Passed(listing.files, listing.candidates, tuple(listing.below))
+            if self.on_folder is not None:
                 self.on_folder(folder)
-            seen = listing
-        if seen is None:
-            yield []
-            return ()
-        self.files += seen.files
-        self.candidates += seen.candidates
-        yield from self._in_order(seen.rest if isinstance(seen, _Listing) else [])
-        return seen.below
+            if look is not None and self.memory is not None and not (rest or listing.restless):
+                self.memory.keep(folder, look, listing.content, holds)
+        self.files += holds.files
+        self.candidates += holds.candidates
+        yield from self._in_order(rest)
+        return holds.below
 
     def _list(self, folder: bytes, root: bytes) -> Generator[list[Found], None, _Listing | None]:
         """Read one folder; None if that cannot be done."""

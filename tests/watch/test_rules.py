@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from megamax_sync.config import load
 from megamax_sync.daemon import rules as settings_rules
@@ -174,3 +176,38 @@ def test_the_longest_subfolder_decides_where_uploads_go() -> None:
     assert folders.of(b"/w/movies/a.mkv", ROOT) == 14
     assert folders.of(b"/anime/a.mkv", b"/") == 12
     assert folders.of(b"/else/a.mkv", None) == 1
+
+
+#: What names are made of, as far as a rule looks for it.
+PARTS = st.one_of(
+    st.sampled_from([b"a", b".", b"..", b"\n", b"\xff", b"mkv", b"MKV", b"mk", b"json", b"part"]),
+    st.sampled_from([b".mkv", b".Mp4", b".part", b".tmp", b".f137", b".f1-a", b".temp", b"-drc"]),
+    st.sampled_from([b".part-Frag3", b".part-frag", b".megamax.json", b".!qB", b".bc!", b".ts"]),
+    st.sampled_from([b"\xc5\xbf", b"K", b".m\xe2\x84\xaav", "И.ИЖ".encode()]),
+    st.binary(min_size=1, max_size=3),
+)
+NAMES = (
+    st.lists(PARTS, min_size=1, max_size=5)
+    .map(b"".join)
+    .filter(lambda name: b"/" not in name and b"\0" not in name)
+)
+ALL_EXTENSIONS = ("mkv", "mp4", "ts", "json", "part", "tmp", "!qb", "", "MKV", "иж", "a.mkv", "m*")
+
+
+@given(name=NAMES, extensions=st.frozensets(st.sampled_from(ALL_EXTENSIONS)))
+@example(name=b".mkv", extensions=frozenset({"mkv"}))
+@example(name=b"a.mkv\n", extensions=frozenset({"mkv"}))
+@example(name=b"a.temp.mkv", extensions=frozenset({"mkv"}))
+@example(name=b"a.mkv.megamax.JSON", extensions=frozenset({"json"}))
+@example(name=b"a.Part", extensions=frozenset({"part"}))
+@example(name=b"a.mts".replace(b"s", b"\xc5\xbf"), extensions=frozenset({"mts"}))
+def test_one_pattern_says_of_a_name_what_the_rules_say(
+    name: bytes, extensions: frozenset[str]
+) -> None:
+    """A match is wanted for certain; without one it is not, if its extension is ASCII."""
+    all_rules = Rules((ROOT,), extensions)
+    wanted = all_rules.unwanted_name(ROOT + b"/" + name, ROOT) is None
+    matches = all_rules.plain.match(name) is not None
+    assert wanted or not matches
+    if name[name.rfind(b".") + 1 :].isascii():
+        assert matches == wanted
