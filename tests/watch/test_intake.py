@@ -213,3 +213,22 @@ def test_reading_a_file_ends_with_the_stop(field: Field) -> None:
     touch(path)
     with pytest.raises(UploadCancelled):
         Intake(field.store, Folders(None, ()), beat).take([seen(field, path)])
+
+
+def test_few_files_at_both_ends_of_a_library_are_known(field: Field) -> None:
+    """The jobs of a folder's folders lie between those of its files."""
+    inner = [field.file(f"m/{number}.mkv", age=1) for number in range(150)]
+    outer = [field.file("a.mkv"), field.file("z.mkv")]
+    for path in (*inner, *outer):
+        take(field, path)
+    versions = [seen(field, path).version for path in outer]
+    assert intake(field).fresh(versions) == set()
+    new = field.file("z.mkv", b"another video")
+    assert intake(field).fresh([versions[0], seen(field, new).version]) == {os.fsencode(new)}
+
+
+def test_many_files_of_a_folder_are_asked_about_in_any_order(field: Field) -> None:
+    """As they are listed: more of them than one query takes."""
+    files = [seen(field, field.file(f"{number}.mkv", age=1)) for number in range(700)]
+    intake(field).take(files[:-1])
+    assert intake(field).fresh([one.version for one in reversed(files)]) == {files[-1].path}

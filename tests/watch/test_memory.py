@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from megamax_sync.job import VANISHED
 from megamax_sync.store.resting import Version
 from megamax_sync.watch import memory as memory_module
 from megamax_sync.watch.memory import Look, Memory, Passed
@@ -17,7 +18,7 @@ from megamax_sync.watch.rules import Rules
 from megamax_sync.watch.scanner import Found, walks
 from megamax_sync.watch.walker import Walker
 
-from .field import EXTENSIONS, TurnedClock
+from .field import EXTENSIONS, Field, TurnedClock
 
 #: So many that some are passed over by one rescan, and the others by the next.
 FOLDERS = [f"{number}" for number in range(16)]
@@ -349,3 +350,14 @@ def test_it_is_no_larger_than_promised(library: Library, monkeypatch: pytest.Mon
         tracemalloc.stop()
     assert len(library.memory) == 5000
     assert (after - before) / 5000 < 30 * (1 << 20) / 100_000
+
+
+def test_a_file_that_was_called_vanished_is_found_by_the_next_rescan(field: Field) -> None:
+    """It lies there as it always did, so only the queue's history tells."""
+    path = field.file("a.mkv")
+    watcher = field.watch(rescan=10.0)
+    field.run(watcher)
+    field.run(watcher, ahead=10.0)
+    assert field.store.jobs.skip(field.known(path), VANISHED)
+    field.run(watcher, ahead=10.0)
+    assert field.queued() == {"drop/a.mkv"}
