@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from megamax_sync.job import FileStamp
 
@@ -87,7 +88,7 @@ class Settling:
             self._changed(stamp, monotonic, wall)
         left = self._since + self._quiet - monotonic
         if left > 0:
-            return Waits("quiet", f"{math.ceil(left)} s of quiet left", left)
+            return Waits("quiet", _quiet_left(math.ceil(left)), left)
         if self._quiet_at is None:
             self._quiet_at = monotonic
         return None
@@ -128,6 +129,12 @@ class Settling:
         seconds = min(max(self._settle, first) * 1.5 ** min(self._looks, 20), last)
         self._looks += 1
         return Waits(kind, reason, seconds)
+
+
+@lru_cache
+def _quiet_left(seconds: int) -> str:
+    # One text for all that wait for as long.
+    return f"{seconds} s of quiet left"
 
 
 def _only_status(old: FileStamp | None, new: FileStamp) -> bool:

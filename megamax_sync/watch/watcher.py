@@ -26,7 +26,7 @@ _SLICE = 0.2
 _STRIDE = 0.02
 #: So many files are held in memory, and the walk waits: those that nobody has looked at, which
 #: are looked at in a second or two, and all that will be known soon, most of which are young.
-_MOST_UNSEEN, _MOST_SOON = 10_000, 40_000
+_MOST_UNSEEN, _MOST_SOON = 10_000, 20_000
 #: A file that waits is looked at this often at the most, whatever happens in its folder.
 _LOOK_PAUSE = 1.0
 
