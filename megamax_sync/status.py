@@ -95,6 +95,8 @@ def shown(path: bytes) -> str:
     """Render a path for a terminal: valid UTF-8, one line, no control characters."""
     # Not os.fsdecode: what a name looks like must not depend on the locale.
     text = path.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

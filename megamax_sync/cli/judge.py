@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from megamax_sync.cli import output
@@ -16,7 +17,7 @@ from megamax_sync.watch.intake import Need, need
 from megamax_sync.watch.probe import look
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
-from megamax_sync.watch.settle import Settling, Waits
+from megamax_sync.watch.settle import Settling, Signs, Waits
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Verdict:
 
     reason: str | None = None
     job: Job | None = None
+
+
+_NOTHING = Verdict()
 
 
 class Judge:
@@ -38,10 +42,18 @@ class Judge:
 
     def verdict(self, one: Found) -> Verdict:
         """Say what would be done: first what the queue knows, then whether it is finished."""
-        known = self._known(one)
-        if known.reason is not None:
-            return known
-        return Verdict(self._unfinished(one), known.job)
+        return self.verdicts([one])[0]
+
+    def verdicts(self, files: Sequence[Found]) -> list[Verdict]:
+        """Say the same of many files; of those of one folder at the least cost."""
+        known = self._known_each(files)
+        unfinished = self._unfinished(
+            [one for one, verdict in zip(files, known, strict=True) if verdict.reason is None]
+        )
+        return [
+            verdict if verdict.reason is not None else replace(verdict, reason=unfinished[one.path])
+            for one, verdict in zip(files, known, strict=True)
+        ]
 
     def target(self, one: Found, verdict: Verdict) -> str:
         """Say how much would go where: ``24.1 KiB → folder 12``."""
@@ -50,45 +62,66 @@ class Judge:
         size = output.human_size(one.stamp.size)
         return f"{size} → folder {'none' if folder is None else folder}"
 
-    def _known(self, one: Found) -> Verdict:
-        """Say why the queue would have nothing done; or name the job that would be."""
+    def _known_each(self, files: Sequence[Found]) -> list[Verdict]:
         if self._store is None:
-            return Verdict()
-        then = self._store.orders.forgotten([one.path]).get(one.path)
-        if then is not None and then.same_version(one.stamp):
-            return Verdict("forgotten; megamax-sync upload takes it again")
-        job = self._store.jobs.latest(one.path)
-        what = need(job, one.stamp)
-        if job is None or what is Need.ADD:
-            return Verdict()
-        if job.state is JobState.QUEUED or what is Need.RETURN:
-            return Verdict(job=job)
-        if what is Need.COMPARE:
-            return Verdict(
-                f"{job.state} as {job.hashid}, unless its content has changed with its times"
-            )
-        if job.state is JobState.DONE:
-            return Verdict(f"done as {job.hashid}")
-        if job.state is JobState.FAILED:
-            return Verdict(f"failed: {job.error}; megamax-sync retry {job.id} tries again")
-        if job.state is JobState.SKIPPED:
-            return Verdict(job.error)
-        return Verdict(f"{job.state} already")
+            return [_NOTHING] * len(files)
+        paths = [one.path for one in files]
+        dropped = self._store.orders.forgotten(paths)
+        jobs = self._store.jobs.latest_each(paths)
+        return [_known(one, jobs.get(one.path), dropped.get(one.path)) for one in files]
 
-    def _unfinished(self, one: Found) -> str | None:
-        """Say why the watch would not find the file finished now."""
-        settling = Settling(self._settings.settle_seconds, allow_sparse=self._settings.allow_sparse)
-        try:
-            status = os.lstat(one.path)
-            if not stat.S_ISREG(status.st_mode):
-                return "no regular file any more"
-            quiet = settling.quiet(
-                FileStamp.of(status), monotonic=self._clock.monotonic(), wall=self._clock.wall()
+    def _unfinished(self, files: Sequence[Found]) -> dict[bytes, str | None]:
+        """Say why the watch would not find these files finished now."""
+        reasons: dict[bytes, str | None] = {}
+        looked: list[tuple[Found, Settling, Signs]] = []
+        for one in files:
+            settling = Settling(
+                self._settings.settle_seconds, allow_sparse=self._settings.allow_sparse
             )
-            verdict = quiet or settling.judge(
-                # In this order, as the watch has it.
-                replace(look(one.path), companion=Companions().of(one.path, one.root))
-            )
-        except OSError as error:
-            return f"cannot be read ({error.strerror})"
-        return f"waits: {verdict.reason}" if isinstance(verdict, Waits) else None
+            try:
+                status = os.lstat(one.path)
+                if not stat.S_ISREG(status.st_mode):
+                    reasons[one.path] = "no regular file any more"
+                    continue
+                quiet = settling.quiet(
+                    FileStamp.of(status), monotonic=self._clock.monotonic(), wall=self._clock.wall()
+                )
+                if quiet is not None:
+                    reasons[one.path] = f"waits: {quiet.reason}"
+                else:
+                    looked.append((one, settling, look(one.path)))
+            except OSError as error:
+                reasons[one.path] = f"cannot be read ({error.strerror})"
+        # In this order, as the watch has it.
+        companions = Companions()
+        for one, settling, signs in looked:
+            try:
+                beside = companions.of(one.path, one.root)
+            except OSError as error:
+                reasons[one.path] = f"cannot be read ({error.strerror})"
+                continue
+            verdict = settling.judge(signs if beside is None else replace(signs, companion=beside))
+            reasons[one.path] = f"waits: {verdict.reason}" if isinstance(verdict, Waits) else None
+        return reasons
+
+
+def _known(one: Found, job: Job | None, then: FileStamp | None) -> Verdict:
+    """Say why the queue would have nothing done; or name the job that would be."""
+    if then is not None and then.same_version(one.stamp):
+        return Verdict("forgotten; megamax-sync upload takes it again")
+    what = need(job, one.stamp)
+    if job is None or what is Need.ADD:
+        return _NOTHING
+    if job.state is JobState.QUEUED or what is Need.RETURN:
+        return Verdict(job=job)
+    if what is Need.COMPARE:
+        return Verdict(
+            f"{job.state} as {job.hashid}, unless its content has changed with its times"
+        )
+    if job.state is JobState.DONE:
+        return Verdict(f"done as {job.hashid}")
+    if job.state is JobState.FAILED:
+        return Verdict(f"failed: {job.error}; megamax-sync retry {job.id} tries again")
+    if job.state is JobState.SKIPPED:
+        return Verdict(job.error)
+    return Verdict(f"{job.state} already")

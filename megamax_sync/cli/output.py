@@ -127,6 +127,8 @@ def status_of(error: MegamaxError) -> int:
 
 def one_line(text: str) -> str:
     """Escape what would break the line, or what a terminal obeys."""
+    if text.isprintable():
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, quiet_log, reading
-from megamax_sync.cli.judge import Judge
+from megamax_sync.cli.judge import Judge, Verdict
 from megamax_sync.cli.scan import watched_folders
 from megamax_sync.daemon import rules
 from megamax_sync.state import StateFolder
@@ -28,17 +28,19 @@ def preview(root: Root) -> int:
 
         for walk in walks(wanted, on_unwanted=leave_out):
             for found in walk:
-                lines = [*unwanted, *((one.path, _line(judge, one)) for one in found)]
+                verdicts = zip(found, judge.verdicts(found), strict=True)
+                lines = [*unwanted, *((one.path, _line(judge, one, how)) for one, how in verdicts)]
+                if unwanted and found:
+                    lines.sort(key=lambda pair: natural(pair[0]))
                 unwanted.clear()
-                for _, line in sorted(lines, key=lambda pair: natural(pair[0])):
+                for _, line in lines:
                     output.say(line)
             for folder, why in walk.unreadable:
                 output.say(_skip(folder, f"cannot be read ({why})"))
     return output.DONE
 
 
-def _line(judge: Judge, one: Found) -> str:
-    verdict = judge.verdict(one)
+def _line(judge: Judge, one: Found, verdict: Verdict) -> str:
     if verdict.reason is not None:
         return _skip(one.path, verdict.reason)
     return f"upload {shown(one.path)} ({judge.target(one, verdict)})"
