@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from figures import Figures
-from programs import PROGRAM, cpu_seconds, daemon, environment, peak_rss_mib, sandbox
+from programs import PROGRAM, cpu_seconds, daemon, environment, peak_rss_mib, sandbox, timed
 
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, match_key
@@ -27,8 +27,9 @@ def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
     figures.begin(
         "scan",
         f"{entries:,} files in {entries // 100:,} folders, against `find -type f` over the same "
-        "tree, run in turn. Known: every file is `done` in the queue, and is looked up there. "
-        "Times are those of `scan.finished`, but for the one from the start of the process.",
+        "tree, run in turn. Known: every file is `done` in the queue. The first scan looks each up "
+        "there; of the two rescans after it each lists one half of the folders, as nothing has "
+        "changed. Times are those of `scan.finished`, but for those of a whole process.",
     )
     drop = folder / "drop"
     for number in range(entries // 100):
@@ -36,17 +37,18 @@ def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
         below.mkdir(parents=True)
         for name in range(100):
             (below / f"video {name:03}.mkv").write_bytes(b"video")
+    _preview(figures, folder, "all new")
     _scan_unknown(figures, folder, entries)
     _fill(folder, drop)
     finds, colds, firsts, agains, peaks = [], [], [], [], []
     for _ in range(_ROUNDS):
-        finds.append(_find(drop))
+        finds.append(_find(drop, "-type", "f"))
         began = time.perf_counter()
         with daemon(environment(folder, MEGAMAX_RESCAN_SECONDS="1")) as running:
             first = running.wait_for(_scanned)
             colds.append(time.perf_counter() - began)
             firsts.append(first["seconds"])
-            agains.append(running.wait_for(_scanned)["seconds"])
+            agains.append(sum(running.wait_for(_scanned)["seconds"] for _ in range(2)) / 2)
             peaks.append(peak_rss_mib(running.pid))
             running.stop()
         if first["candidates"] != entries:
@@ -60,6 +62,22 @@ def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
     figures.add("rescan, all known", agains, "s")
     figures.add("rescan, against `find`", [a / n for n, _, _, a in pairs], "times", below=5)
     figures.add("peak resident memory of the daemon, all known", peaks, "MiB", below=90)
+    _preview(figures, folder, "all known")
+
+
+def _preview(figures: Figures, folder: Path, what: str) -> None:
+    """Have each file judged, and nothing done."""
+    finds, previews, peaks = [], [], []
+    for _ in range(_ROUNDS):
+        finds.append(_find(folder / "drop", "-size", "+0"))
+        began = time.perf_counter()
+        usage = timed([PROGRAM, "--scan", "--dry-run"], environment(folder))
+        previews.append(time.perf_counter() - began)
+        peaks.append(usage.ru_maxrss / 1024)
+    ratios = [p / f for p, f in zip(previews, finds, strict=True)]
+    figures.add(f"`--scan --dry-run`, {what}", previews, "s")
+    figures.add(f"the same, against `find -size +0`, {what}", ratios, "times", below=6)
+    figures.add(f"the same: peak resident memory, {what}", peaks, "MiB", below=150)
 
 
 def _scan_unknown(figures: Figures, folder: Path, entries: int) -> None:
@@ -126,9 +144,9 @@ def _fill(folder: Path, drop: Path) -> None:
     connection.close()
 
 
-def _find(drop: Path) -> float:
+def _find(drop: Path, *test: str) -> float:
     began = time.perf_counter()
-    subprocess.run(["find", drop, "-type", "f"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["find", drop, *test], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 
 

@@ -19,12 +19,13 @@ SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM
 
 def job_of(row: sqlite3.Row) -> Job:
     """Build a :class:`Job` from a row of :data:`SELECT`."""
-    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
-    values["state"] = JobState(row["state"])
-    values["ready"] = bool(row["ready"])
-    values["sidecar_due"] = bool(row["sidecar_due"])
-    stamp = FileStamp(row["size"], row["mtime_ns"], row["ctime_ns"], row["dev"], row["ino"])
-    return Job(stamp=stamp, **values)
+    # By place: to look each column up by its name takes longer than all the rest.
+    *columns, size, mtime_ns, ctime_ns, dev, ino = row
+    values: dict[str, Any] = dict(zip(_COLUMNS, columns, strict=True))
+    values["state"] = JobState(values["state"])
+    values["ready"] = bool(values["ready"])
+    values["sidecar_due"] = bool(values["sidecar_due"])
+    return Job(stamp=FileStamp(size, mtime_ns, ctime_ns, dev, ino), **values)
 
 
 class JobTable:
