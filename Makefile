@@ -12,7 +12,7 @@ FULL := */megamax_sync/store/*,*/megamax_sync/job.py,*/megamax_sync/api/retry.py
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --strip-extras \
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 SHELL := /bin/sh
@@ -77,8 +77,10 @@ bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --fil
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade for newer versions
-	@$(COMPILE) $(UPGRADE) --output-file=requirements.lock pyproject.toml
-	@$(COMPILE) $(UPGRADE) --output-file=requirements-dev.lock --constraint=requirements.lock \
+	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements.lock pyproject.toml
+	@# With extras: older pips take "coverage[toml]", which pytest-cov asks for, for unpinned else.
+	@$(COMPILE) $(UPGRADE) --no-strip-extras --output-file=requirements-dev.lock \
+		--constraint=requirements.lock \
 		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
 
 clean: ## take away all that make has made
