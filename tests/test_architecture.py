@@ -29,6 +29,7 @@ TABLE: dict[str, set[str]] = {
     "control": {"errors", "clock"},
     "state": {"errors", "clock"},
     "troubles": {"errors"},
+    "health": set(),
     "status": {"job", "store", "clock"},
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},

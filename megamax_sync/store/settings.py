@@ -31,3 +31,12 @@ class Settings:
     @paused.setter
     def paused(self, value: bool) -> None:
         self.put("paused", "1" if value else None)
+
+    @property
+    def bwlimit(self) -> str | None:
+        """A bandwidth limit in place of the configured one, as MEGAMAX_BWLIMIT is written."""
+        return self.get("bwlimit")
+
+    @bwlimit.setter
+    def bwlimit(self, value: str | None) -> None:
+        self.put("bwlimit", value)
