@@ -30,6 +30,7 @@ from megamax_sync.track.cadence import Cadence
 from megamax_sync.track.tracker import Tracker
 from megamax_sync.track.writer import SidecarWriter
 from megamax_sync.troubles import Problem, Troubles
+from megamax_sync.upload.comparer import Comparer
 from megamax_sync.upload.ledger import Ledger
 from megamax_sync.upload.lookup import Lookup
 from megamax_sync.upload.worker import Uploader
@@ -130,6 +131,7 @@ class Daemon:
                 preflight=placement.check,
                 owner=self._owner,
                 under=under,
+                dedupe=settings.dedupe,
                 silence=silence,
                 **common,
             )
@@ -157,7 +159,15 @@ class Daemon:
             silence=silence,
             **common,
         )
-        self.loops = [self.watcher, *self.uploaders, self.tracker]
+        comparer = Comparer(
+            self.store,
+            preflight=placement.check,
+            lost=self.watcher.coverage.roots.lost,
+            under=under,
+            **common,
+        )
+        comparers = [comparer] if settings.dedupe else []
+        self.loops = [self.watcher, *comparers, *self.uploaders, self.tracker]
 
     def _client(self, settings: Settings, pacer: Pacer) -> MegamaxClient:
         client = MegamaxClient(
@@ -246,7 +256,8 @@ class Daemon:
         for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
             for gate in (self.api_gate, self.upload_gate):
                 # Nobody probes the upload host while nothing is to be sent.
-                idle = gate is self.upload_gate and self.store.jobs.next_claim() is None
+                due = self.store.jobs.next_claim(cleared=self.settings.dedupe)
+                idle = gate is self.upload_gate and due is None
                 if gate.paused_reason == reason and not idle:
                     return Problem(word, str(gate.error))
         unwatched = self.watcher.coverage.problem()

@@ -11,7 +11,8 @@
           │ │ retry           processing ───────────►  failed ──► queued (retry)
           │ │                    │  conversion failed    ▲   └──► processing (retry of one
           ▼ │ it is back         ▼                       │         that the service holds)
-        skipped                 done                     └── queued, uploading
+        skipped ─────────────►  done                     └── queued, uploading
+               its original was dropped
 
 A job ends in ``done``, ``failed`` or ``skipped``. The table below is the only truth about the
 arrows; the store refuses every other one, and a CHECK refuses unknown states.
@@ -47,7 +48,7 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.PROCESSING: frozenset({JobState.DONE, JobState.FAILED}),
     JobState.DONE: frozenset(),
     JobState.FAILED: frozenset({JobState.QUEUED, JobState.PROCESSING}),
-    JobState.SKIPPED: frozenset({JobState.QUEUED}),
+    JobState.SKIPPED: frozenset({JobState.QUEUED, JobState.DONE}),
 }
 
 #: What the service says of a file that it is still working on (api/megamax-api.md, "status").
@@ -60,6 +61,11 @@ SIDECAR_SUFFIX = b".megamax.json"
 
 #: ``Job.error`` of a file that was gone before it was sent.
 VANISHED = "vanished"
+
+
+def duplicate_of(path: bytes) -> str:
+    """Return ``Job.error`` of a file with the content of the one at ``path``."""
+    return f"duplicate of {path.decode('utf-8', 'backslashreplace')}"
 
 
 def check_transition(old: JobState, new: JobState) -> None:
@@ -148,6 +154,10 @@ class Job:
     sidecar_due: bool
     created_at: float
     updated_at: float
+    #: The job that has the same content: waited for while queued, else this is a duplicate of it.
+    original: int | None = None
+    #: Where the file lay when its sidecar was written, if it has been moved since.
+    moved_from: bytes | None = None
 
     @property
     def name(self) -> bytes:

@@ -25,6 +25,7 @@ TABLE: dict[str, set[str]] = {
     "loopback": set(),
     "config": {"errors", "loopback"},
     "job": {"errors"},
+    "identity": {"job"},
     "loop": {"clock"},
     "control": {"errors", "clock"},
     "state": {"errors", "clock"},
@@ -34,8 +35,18 @@ TABLE: dict[str, set[str]] = {
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},
     "sidecar": {"job", "api.models", "errors", "clock"},
-    "watch": {"job", "store", "log", "errors", "clock", "loop", "filesystem", "fingerprint"},
-    "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint"},
+    "watch": {
+        "job",
+        "store",
+        "log",
+        "errors",
+        "clock",
+        "loop",
+        "filesystem",
+        "fingerprint",
+        "identity",
+    },
+    "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint", "identity"},
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
 }
 TABLE["daemon"] = set(TABLE) - {"sandbox"}

@@ -79,6 +79,15 @@ class Placement:
         _sync_folder(os.path.dirname(path))
         return path
 
+    def remove(self, path: bytes) -> None:
+        """Take away a sidecar, and the folders of our own that are empty without it."""
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            folder = os.path.dirname(path)
+            while self._folder is not None and folder.startswith(os.path.join(self._folder, b"")):
+                os.rmdir(folder)
+                folder = os.path.dirname(folder)
+
     def _make_folder(self, path: bytes) -> None:
         # Only below a folder of our own: the video's is the user's, and if it is gone it is gone.
         if self._folder is not None:

@@ -14,10 +14,12 @@ from megamax_sync.store.database import PATIENCE, Database
 from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
+from megamax_sync.store.moving import Moving
 from megamax_sync.store.orders import Orders
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
+from megamax_sync.store.twins import Twins
 from megamax_sync.store.views import Step, Tally, Views
 
 __all__ = ["Attempt", "NewJob", "Step", "Store", "Tally"]
@@ -41,6 +43,8 @@ class Store:
         self.tracking = Tracking(self.database, clock)
         self.orders = Orders(self.database, clock)
         self.resting = Resting(self.database, clock)
+        self.twins = Twins(self.database, clock)
+        self.moving = Moving(self.database, clock)
         self.journal = Journal(self.database, clock)
         self.settings = Settings(self.database)
         self.views = Views(self.database)

@@ -106,6 +106,11 @@ class Database:
                 (tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
                 kind = StoreDamaged if tables else StoreEmpty
                 raise kind(f"{self.path} holds no queue")
+            if version < len(known):
+                raise StoreError(
+                    f"{self.path} was written by an earlier megamax-sync (schema {version}, this "
+                    f"one knows {len(known)}); start this one once, which brings it up to date"
+                )
             return
         # WAL needs memory that all processes share, which network file systems do not give.
         journal = "TRUNCATE" if is_remote(os.fsencode(self.path)) else "WAL"

@@ -7,8 +7,8 @@ from typing import Any
 
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store.making import Making
-from megamax_sync.store.places import in_places
-from megamax_sync.store.table import SELECT, job_of
+from megamax_sync.store.places import in_places_or_awaited
+from megamax_sync.store.table import NEWEST_FIRST, OF_SIZE, SELECT, job_of
 
 #: How long a claim is believed without a sign of life, in seconds.
 LEASE_SECONDS = 300.0
@@ -37,11 +37,11 @@ class Jobs(Making):
 
     def latest(self, path: bytes) -> Job | None:
         """Return the newest job of this path."""
-        return self.first(f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path)
+        return self.first(f"{SELECT} WHERE path = ? ORDER BY {NEWEST_FIRST} LIMIT 1", path)
 
     def latest_each(self, paths: Sequence[bytes]) -> dict[bytes, Job]:
         """Return the newest job of each of these paths."""
-        rows = self.of_paths(f"{SELECT} WHERE path IN ({{}}) ORDER BY id", paths)
+        rows = self.of_paths(f"{SELECT} WHERE path IN ({{}}) ORDER BY placed, id", paths)
         return {row["path"]: job_of(row) for row in rows}
 
     def unsettled(self) -> list[Job]:
@@ -84,7 +84,8 @@ class Jobs(Making):
         )
         sql = (
             f"UPDATE job SET {afresh}ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, "
-            "ino = ?, error = NULL, updated_at = ? WHERE id = ? AND state = 'queued' RETURNING id"
+            f"ino = ?, error = NULL, updated_at = ?, original = NULL, cleared = NOT {OF_SIZE} "
+            "WHERE id = ? AND state = 'queued' RETURNING id"
         )
         changed = self.database.write(
             sql,
@@ -94,6 +95,8 @@ class Jobs(Making):
             stamp.dev,
             stamp.ino,
             self.clock.now(),
+            stamp.size,
+            job.id,
             job.id,
         )
         return bool(changed)
@@ -126,19 +129,25 @@ class Jobs(Making):
 
     # -- sending -----------------------------------------------------------------------------
 
-    def claim(self, owner: str, under: Sequence[bytes] | None = None) -> Job | None:
+    def claim(
+        self, owner: str, under: Sequence[bytes] | None = None, *, cleared: bool = False
+    ) -> Job | None:
         """Take the next due job for sending; None when nothing is due.
 
         First come those that have not failed, then those whose last failure is the longest ago.
-        ``under`` limits it to paths inside these folders, or exactly these. A job whose name and
-        size equal those of another's open or unknown attempt has to wait for that one.
+        ``under`` limits it to paths inside these folders, or exactly these, and what such a job
+        waits for. A job whose name and size equal those of another's open or unknown attempt has
+        to wait for that one. ``cleared`` takes only what is known to be no duplicate.
         """
-        where, values = in_places(under)
+        where, values = _wanted(under, cleared)
+        # Named, as SQLite would rather go through all that are queued.
+        index = f"INDEXED BY {'job_to_send' if cleared else 'job_to_claim'}"
         now = self.clock.now()
         with self.database.transaction():
             rows = self.database.write(
-                f"UPDATE job SET state = 'uploading', owner = ?, lease_until = ?, updated_at = ? "
-                f"WHERE id = (SELECT id FROM job WHERE state = 'queued' AND ready = 1 "
+                f"UPDATE job SET state = 'uploading', owner = ?, lease_until = ?, updated_at = ?, "
+                f"cleared = 1, original = NULL, hashid = NULL, sidecar_due = 0 "
+                f"WHERE id = (SELECT id FROM job {index} WHERE state = 'queued' AND ready = 1 "
                 f"AND next_attempt_at <= ? AND {_UNAMBIGUOUS}{where} "
                 f"ORDER BY failed_at, id LIMIT 1) RETURNING id",
                 owner,
@@ -152,12 +161,14 @@ class Jobs(Making):
             self.note(rows[0]["id"], JobState.UPLOADING, "claimed")
             return self.get(rows[0]["id"])
 
-    def next_claim(self, under: Sequence[bytes] | None = None) -> float | None:
+    def next_claim(
+        self, under: Sequence[bytes] | None = None, *, cleared: bool = False
+    ) -> float | None:
         """Return when the next job can be claimed, as Unix time; past when one can be now.
 
         Jobs that wait for another's attempt are left out: its end is a change, which wakes.
         """
-        where, values = in_places(under)
+        where, values = _wanted(under, cleared)
         row = self.database.read_one(
             f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
             f"AND {_UNAMBIGUOUS}{where}",
@@ -272,3 +283,8 @@ class Jobs(Making):
                 sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"
                 self.database.write(sql, now, now + most)
         return stale
+
+
+def _wanted(under: Sequence[bytes] | None, cleared: bool) -> tuple[str, list[bytes | int]]:
+    where, values = in_places_or_awaited(under)
+    return (" AND cleared = 1" if cleared else "") + where, values

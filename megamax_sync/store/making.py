@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from megamax_sync.job import FileStamp, JobState, match_key
-from megamax_sync.store.table import JobTable
+from megamax_sync.store.table import OF_SIZE, JobTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,13 @@ class Making(JobTable):
                 "DELETE FROM forgotten WHERE path = ?", [(one.path,) for one in new]
             )
             self.database.write_each(
-                "INSERT INTO job (id, path, root, state, ready, size, mtime_ns, ctime_ns, dev, "
-                "ino, match_key, folder, created_at, updated_at) "
-                "VALUES (?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job (id, placed, path, root, state, ready, size, mtime_ns, ctime_ns, "
+                "dev, ino, match_key, folder, created_at, updated_at, cleared) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
+                f"AND NOT {OF_SIZE})",
                 [
                     (
+                        job,
                         job,
                         one.path,
                         one.root,
@@ -70,6 +72,9 @@ class Making(JobTable):
                         one.folder,
                         now,
                         now,
+                        int(ready),
+                        one.stamp.size,
+                        job,
                     )
                     for job, one in zip(ids, new, strict=True)
                 ],

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from megamax_sync.job import REMOTE_FAILED, FileStamp, Job, JobState
+from megamax_sync.job import REMOTE_FAILED, FileStamp, Job, JobState, duplicate_of
 from megamax_sync.store.table import JobTable
+
+#: What is known of an upload, whichever job's it is.
+_UPLOAD = (
+    "folder", "hashid", "remote_status", "remote_name", "remote_size", "poster", "uploaded_at",
+    "converted_at", "mirrors", "direct", "direct_error", "check_at", "checks",
+)  # fmt: skip
 
 
 class Orders(JobTable):
@@ -13,7 +19,10 @@ class Orders(JobTable):
 
     def is_outdated(self, job: Job) -> bool:
         """Tell whether the file has a newer job: there is nothing left to do for this one."""
-        sql = "SELECT 1 FROM job WHERE path = ? AND id > ? LIMIT 1"
+        sql = (
+            "SELECT 1 FROM job WHERE path = ? "
+            "AND placed > (SELECT placed FROM job WHERE id = ?) LIMIT 1"
+        )
         return self.database.read_one(sql, job.path, job.id) is not None
 
     def retry(self, job: Job) -> bool:
@@ -68,9 +77,16 @@ class Orders(JobTable):
     def forget(self, job: Job) -> bool:
         """Drop a job and its history; its attempts stay, for the orphans' sake.
 
-        Its file is remembered, so that the next scan does not bring it back.
+        Its file is remembered, so that the next scan does not bring it back. Those that wait for
+        it are compared anew; of its duplicates the first takes its upload over.
         """
         with self.database.transaction():
+            self.database.write(
+                "UPDATE job SET original = NULL, hashid = NULL, sidecar_due = 0 "
+                "WHERE original = ? AND state = 'queued'",
+                job.id,
+            )
+            self._leave_to_heir(job)
             # An attempt that nobody will look up must not hold up another file of its name.
             self.database.write(
                 "UPDATE attempt SET outcome = 'discarded', error = 'the job was dropped', "
@@ -84,6 +100,34 @@ class Orders(JobTable):
                 job.id,
             )
             return bool(self.database.write("DELETE FROM job WHERE id = ? RETURNING id", job.id))
+
+    def _leave_to_heir(self, job: Job) -> None:
+        """Hand what the service has over to the first duplicate, which others then follow."""
+        row = self.database.read_one(
+            "SELECT min(id) AS id FROM job WHERE original = ? AND state = 'skipped'", job.id
+        )
+        heir = row["id"] if row else None
+        if heir is None:
+            return
+        reason = f"its original, job {job.id}, was dropped"
+        self.move(heir, JobState.SKIPPED, JobState.DONE, reason, error=None, original=None)
+        columns = ", ".join(_UPLOAD)
+        self.database.write(
+            f"UPDATE job SET ({columns}) = (SELECT {columns} FROM job WHERE id = ?) WHERE id = ?",
+            job.id,
+            heir,
+        )
+        self.database.write(
+            "UPDATE job SET original = ?, error = ? WHERE original = ?",
+            heir,
+            duplicate_of(self._path_of(heir)),
+            job.id,
+        )
+        self.database.write("UPDATE job SET sidecar_due = 1 WHERE id = ?", heir)
+
+    def _path_of(self, job: int) -> bytes:
+        path: bytes = self.database.read("SELECT path FROM job WHERE id = ?", job)[0]["path"]
+        return path
 
     def recall(self, path: bytes) -> None:
         """Let a file whose job was dropped be taken again."""

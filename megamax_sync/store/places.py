@@ -36,8 +36,10 @@ def places_of(given: Sequence[bytes]) -> frozenset[bytes]:
     return frozenset(place.rstrip(b"/") for place in given)
 
 
-def in_places(places: Sequence[bytes] | None) -> tuple[str, list[bytes | int]]:
-    """Render "the column path is inside one of these folders, or exactly it" as SQL and values.
+def in_places(
+    places: Sequence[bytes] | None, column: str = "path"
+) -> tuple[str, list[bytes | int]]:
+    """Render "this column is inside one of these folders, or exactly it" as SQL and values.
 
     None stands for everywhere, an empty list for nowhere. A folder's inside is a range of the
     index on the path: from ``folder/`` up to ``folder0``, as ``0`` follows ``/`` in ASCII.
@@ -45,17 +47,30 @@ def in_places(places: Sequence[bytes] | None) -> tuple[str, list[bytes | int]]:
     if places is None:
         return "", []
     if len(places) > _FEW:
-        return f" AND {FUNCTION}(path, ?)", [_remember(tuple(places))]
+        return f" AND {FUNCTION}({column}, ?)", [_remember(tuple(places))]
     clauses, values = ["FALSE"] if not places else [], list[bytes | int]()
     for place in places:
         within = place.rstrip(b"/")
-        clauses.append("(path = ? OR (path >= ? AND path < ?))")
+        clauses.append(f"({column} = ? OR ({column} >= ? AND {column} < ?))")
         values += [place, within + b"/", within + b"0"]
     # In pairs of pairs: SQLite takes a thousand ORs in a row for too deep an expression.
     while len(clauses) > 1:
         pairs = [clauses[at : at + 2] for at in range(0, len(clauses), 2)]
         clauses = [f"({' OR '.join(pair)})" for pair in pairs]
     return f" AND {clauses[0]}", values
+
+
+def in_places_or_awaited(places: Sequence[bytes] | None) -> tuple[str, list[bytes | int]]:
+    """Render the same for jobs, taking in those outside whose duplicates inside wait for them."""
+    if places is None:
+        return "", []
+    inside_, values = in_places(places)
+    waits, more = in_places(places, "twin.path")
+    sql = (
+        f" AND ((TRUE{inside_}) OR EXISTS (SELECT 1 FROM job AS twin "
+        f"WHERE twin.original = job.id AND twin.state = 'queued'{waits}))"
+    )
+    return sql, [*values, *more]
 
 
 def lies_in(path: bytes, number: int) -> bool:

@@ -22,7 +22,7 @@ class Resting(JobTable):
 
     def each(self, paths: Sequence[bytes]) -> dict[bytes, Version]:
         """Return by path the version that the newest job of each of these paths is of."""
-        sql = f"SELECT {_VERSION} FROM job WHERE path IN ({{}}) ORDER BY id"
+        sql = f"SELECT {_VERSION} FROM job WHERE path IN ({{}}) ORDER BY placed, id"
         return _newest((row[0], row[1], row[2], row[3]) for row in self.of_paths(sql, paths))
 
     def between(self, first: bytes, last: bytes, most: int) -> dict[bytes, Version] | None:
@@ -31,7 +31,10 @@ class Resting(JobTable):
         This takes a third of the time if there is little else between the two. None if the
         queue holds more than ``most`` jobs there.
         """
-        sql = f"SELECT {_VERSION} FROM job WHERE path >= ? AND path <= ? ORDER BY path, id LIMIT ?"
+        sql = (
+            f"SELECT {_VERSION} FROM job WHERE path >= ? AND path <= ? "
+            "ORDER BY path, placed LIMIT ?"
+        )
         rows = self.database.read_tuples(sql, first, last, most + 1)
         return _newest(rows) if len(rows) <= most else None
 

@@ -17,6 +17,16 @@ _COLUMNS = [field for field in Job.__dataclass_fields__ if field != "stamp"]
 SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"
 
 
+#: Of the jobs of one path, the newest comes first.
+NEWEST_FIRST = "placed DESC, id DESC"
+
+
+#: There is another job of a size (the first value), with another id (the second), whose content
+#: may be the same.
+OF_SIZE = """EXISTS (SELECT 1 FROM job AS other WHERE other.size = ? AND other.id <> ?
+    AND other.state IN ('queued', 'uploading', 'processing', 'done'))"""
+
+
 def job_of(row: sqlite3.Row) -> Job:
     """Build a :class:`Job` from a row of :data:`SELECT`."""
     # By place: to look each column up by its name takes longer than all the rest.

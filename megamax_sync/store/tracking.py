@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from megamax_sync.job import Job, JobState
-from megamax_sync.store.places import in_places
-from megamax_sync.store.table import SELECT, JobTable
+from megamax_sync.store.places import in_places_or_awaited
+from megamax_sync.store.table import NEWEST_FIRST, SELECT, JobTable
 
 
 class Tracking(JobTable):
@@ -18,7 +18,7 @@ class Tracking(JobTable):
     ) -> list[Job]:
         """Return the jobs to be looked at within ``ahead`` seconds, longest due first.
 
-        ``under`` limits it to what lies in these folders.
+        ``under`` limits it to what lies in these folders, and what that waits for.
         """
         where, values = _scope(states, under)
         sql = f"{SELECT} WHERE check_at <= ?{where} ORDER BY check_at"
@@ -39,9 +39,17 @@ class Tracking(JobTable):
 
     def writes_sidecar(self, job: Job) -> bool:
         """Tell whether this is the newest job of its path that has a hashid (CONTRACT 4)."""
-        sql = "SELECT max(id) FROM job WHERE path = ? AND hashid IS NOT NULL"
+        sql = (
+            "SELECT id FROM job WHERE path = ? AND hashid IS NOT NULL "
+            f"ORDER BY {NEWEST_FIRST} LIMIT 1"
+        )
         row = self.database.read_one(sql, job.path)
         return row is not None and row[0] == job.id
+
+    def shares_sidecar(self, job: Job) -> bool:
+        """Tell whether another file with a job's hashid lies where the job's was moved from."""
+        sql = "SELECT 1 FROM job WHERE path = ? AND hashid = ? AND id <> ? LIMIT 1"
+        return self.database.read_one(sql, job.moved_from, job.hashid, job.id) is not None
 
     def track(self, job: Job, **changes: Any) -> bool:
         """Write what the service said of a job that it has, if it is still the same upload.
@@ -73,12 +81,12 @@ class Tracking(JobTable):
     def sidecar_written(self, job: Job, path: bytes | None) -> bool:
         """Clear the debt, unless the job has changed since it was rendered: then False."""
         sql = (
-            "UPDATE job SET sidecar_due = 0, sidecar = coalesce(?, sidecar) "
+            "UPDATE job SET sidecar_due = 0, sidecar = coalesce(?, sidecar), moved_from = NULL "
             "WHERE id = ? AND updated_at = ? RETURNING id"
         )
         return bool(self.database.write(sql, path, job.id, job.updated_at))
 
 
 def _scope(states: Sequence[JobState], under: Sequence[bytes] | None) -> tuple[str, list[object]]:
-    where, values = in_places(under)
+    where, values = in_places_or_awaited(under)
     return f" AND state IN ({','.join('?' * len(states))}){where}", [*states, *values]

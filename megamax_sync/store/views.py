@@ -11,7 +11,7 @@ from megamax_sync.store.database import Database
 from megamax_sync.store.journal import SELECT as ATTEMPTS
 from megamax_sync.store.journal import Attempt
 from megamax_sync.store.places import in_places
-from megamax_sync.store.table import SELECT, job_of
+from megamax_sync.store.table import NEWEST_FIRST, SELECT, job_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,8 @@ class Views:
         """List the failed jobs in these places that are the newest of their paths."""
         where, values = in_places(under)
         sql = (
-            f"{SELECT} AS one WHERE state = 'failed'{where} AND NOT EXISTS "
-            "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.id > one.id) "
-            "ORDER BY id"
+            f"{SELECT} AS one WHERE state = 'failed'{where} AND NOT EXISTS (SELECT 1 FROM job AS "
+            "newer WHERE newer.path = one.path AND newer.placed > one.placed) ORDER BY id"
         )
         return [job_of(row) for row in self._db.read(sql, *values)]
 
@@ -116,8 +115,9 @@ class Views:
         # As bytes and back: an argument that is no UTF-8 holds what SQLite's text cannot.
         hashid = os.fsencode(name).decode("utf-8", "replace")
         queries: list[tuple[str, object]] = [
-            (f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path),
-            (f"{SELECT} WHERE hashid = ? ORDER BY id DESC LIMIT 1", hashid),
+            (f"{SELECT} WHERE path = ? ORDER BY {NEWEST_FIRST} LIMIT 1", path),
+            # Its duplicates have it from the one that was sent.
+            (f"{SELECT} WHERE hashid = ? ORDER BY original IS NULL DESC, id DESC LIMIT 1", hashid),
         ]
         if name.isascii() and name.isdigit() and len(name) < 19:
             queries.append((f"{SELECT} WHERE id = ?", int(name)))

@@ -271,6 +271,13 @@ class Tracker(Loop):
 
     def _paid(self, job: Job) -> None:
         """Its sidecar shows all that is known; finish the job, if nothing more is to be asked."""
+        if job.state is JobState.QUEUED:
+            error = self._store.twins.skip(job)
+            if error is not None:
+                _log.info(
+                    "file.skipped", job=job.id, path=job.path, reason=error, hashid=job.hashid
+                )
+            return
         finished = job.converted_at is not None and job.check_at is None
         if not finished or job.state is not JobState.PROCESSING:
             return

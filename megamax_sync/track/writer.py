@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from megamax_sync import sidecar
 from megamax_sync.clock import Clock
 from megamax_sync.errors import StoreFull
-from megamax_sync.job import Job
+from megamax_sync.job import Job, JobState
 from megamax_sync.sidecar import Placement
 from megamax_sync.store import Store
 
@@ -63,21 +64,50 @@ class SidecarWriter:
 
     def write(self, job: Job) -> bool:
         """Write one job's sidecar; False when it is still owed."""
-        if not self._store.tracking.writes_sidecar(job):
+        uploaded = self._upload_of(job)
+        if uploaded is None or not self._store.tracking.writes_sidecar(job):
             # A newer version of the file has a hashid of its own: the sidecar speaks of that.
+            self._take_away_old(job)
             self._paid(job, None)
             return True
         document = sidecar.render(
-            job, service=self._service, account=self._account(), now=self._clock.wall()
+            uploaded, service=self._service, account=self._account(), now=self._clock.wall()
         )
         try:
             path = self._placement.write(job, document)
         except OSError as error:
             return self._could_not(job, error)
         self._failed.pop(job.id, None)
+        self._take_away_old(job, path)
         self._paid(job, path)
         _log.info("sidecar.written", job=job.id, path=job.path, hashid=job.hashid, sidecar=path)
         return True
+
+    def _upload_of(self, job: Job) -> Job | None:
+        """Return what a sidecar says of a job: of a duplicate, its original's upload."""
+        if job.state in {JobState.QUEUED, JobState.SKIPPED}:
+            original = self._store.twins.original(job)
+            if original is None:
+                return None
+            return replace(
+                original,
+                path=job.path,
+                root=job.root,
+                stamp=job.stamp,
+                fingerprint=job.fingerprint,
+            )
+        return job
+
+    def _take_away_old(self, job: Job, path: bytes | None = None) -> None:
+        """Take the sidecar away that a moved file has left behind, if it is still its own."""
+        if job.moved_from is None or job.sidecar is None or job.sidecar == path:
+            return
+        if self._store.tracking.shares_sidecar(job):
+            return
+        old = sidecar.read(job.sidecar)
+        ours = (job.hashid, self._service, self._account())
+        if old is not None and (old.hashid, old.service, old.account) == ours:
+            self._placement.remove(job.sidecar)
 
     def _paid(self, job: Job, path: bytes | None) -> None:
         with self._store.transaction():

@@ -98,10 +98,12 @@ class Ledger:
                 "upload.discarded", job=job.id, path=job.path, hashid=answer.hashid, error=error
             )
             return
+        fresh = self._record(lambda: self._store.jobs.get(job.id))
         _log.info(
             "upload.finished",
             job=job.id,
-            path=job.path,
+            # Where it has been moved to while it was sent.
+            path=(fresh or job).path,
             hashid=answer.hashid,
             size=job.stamp.size,
             seconds=round(sent.seconds, 3),

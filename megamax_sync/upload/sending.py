@@ -195,7 +195,9 @@ class Sending:
             raise Discarded(answer, wrong)
         try:
             now = self._unchanged(job.stamp, fd, fingerprint)
-            replacement = None if now is None else _replacement(job.path, fd)
+            # It may have been moved meanwhile, and another one in its place.
+            fresh = self._store.jobs.get(job.id) or job
+            replacement = None if now is None else _replacement(fresh, fd)
             if replacement is not None:
                 with open(replacement, "rb", buffering=0):
                     now = self._unchanged(job.stamp, replacement, fingerprint)
@@ -217,15 +219,29 @@ class Sending:
         return None
 
 
-def _replacement(path: bytes, fd: int) -> int | None:
+def _replacement(job: Job, fd: int) -> int | None:
     """Open what has taken the place of the file that was sent; None when nothing has.
 
     A file that was moved away or deleted meanwhile was still sent as it was. Raises OSError.
     """
     try:
-        there = os.lstat(path)
+        there = os.lstat(job.path)
     except OSError:
         return None
     if not stat.S_ISREG(there.st_mode) or os.path.samestat(there, os.fstat(fd)):
         return None
-    return os.open(path, _FOR_READING)
+    if job.root is not None and _lies_inside(job.root, fd):
+        # The job follows it as soon as the watch comes to it.
+        return None
+    return os.open(job.path, _FOR_READING)
+
+
+def _lies_inside(root: bytes, fd: int) -> bool:
+    """Tell whether an open file has a name inside a folder now."""
+    try:
+        now = os.readlink(b"/proc/self/fd/%d" % fd)
+        same = os.path.samestat(os.lstat(now), os.fstat(fd))
+    except OSError:
+        return False
+    hidden = os.path.basename(now).startswith(b".")
+    return same and not hidden and now.startswith(os.path.join(os.path.realpath(root), b""))

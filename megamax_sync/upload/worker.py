@@ -68,6 +68,7 @@ class Uploader(Loop):
         preflight: Callable[[Job], None],
         owner: str,
         under: Sequence[bytes] | None,
+        dedupe: bool,
         clock: Clock,
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
@@ -76,7 +77,8 @@ class Uploader(Loop):
     ) -> None:
         """``preflight`` raises :class:`FileError` for a job whose links would have no place.
 
-        ``under``: send only what lies in these folders; None for everything.
+        ``under``: send only what lies in these folders; None for everything. ``dedupe``: send
+        only what was compared with what is sent already, by somebody else.
         """
         super().__init__(
             f"uploader-{number}",
@@ -99,6 +101,7 @@ class Uploader(Loop):
         self._preflight = preflight
         self._owner = f"{owner}/{number}"
         self._under = under
+        self._dedupe = dedupe
         self._renewed_at = 0.0
         #: The job that was claimed in this step, and its attempt once one was begun.
         self._claimed: tuple[Job, int | None] | None = None
@@ -155,13 +158,13 @@ class Uploader(Loop):
         if self._store.settings.paused:
             raise _Neutral(None)
         with self._store.transaction():
-            job = self._store.jobs.claim(self._owner, self._under)
+            job = self._store.jobs.claim(self._owner, self._under, cleared=self._dedupe)
             unknown = self._store.journal.unknown_of(job) if job else []
             # In the same commit as the claim: from now on no twin of it is claimed.
             attempt = self._store.journal.begin(job) if job and not unknown else None
         self._claimed = None if job is None else (job, attempt)
         if job is None:
-            due = self._store.jobs.next_claim(self._under)
+            due = self._store.jobs.next_claim(self._under, cleared=self._dedupe)
             raise _Neutral(None if due is None else max(0.05, due - self.clock.now()))
         if attempt is None:
             self._reconcile(job, unknown)

@@ -12,6 +12,7 @@ from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.store import NewJob, Store
 from megamax_sync.store.resting import Version
+from megamax_sync.watch.following import Following
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 
@@ -61,11 +62,22 @@ def need(job: Job | None, stamp: FileStamp) -> Need:
 class Intake:
     """Puts finished files into the queue."""
 
-    def __init__(self, store: Store, folders: Folders, beat: Callable[[], None]) -> None:
-        """``beat`` is called while a file is read, and may raise to end that."""
+    def __init__(
+        self,
+        store: Store,
+        folders: Folders,
+        beat: Callable[[], None],
+        lost: Callable[[bytes], bool] = lambda root: not os.path.isdir(root),
+    ) -> None:
+        """``beat`` is called while a file is read, and may raise to end that; ``lost`` tells
+        which watched folders are missing.
+        """
         self._store = store
         self._folders = folders
         self._beat = beat
+        self._following = Following(store, lost, beat)
+        #: Paths that files have left since :meth:`stirred` was last asked.
+        self._left: list[bytes] = []
         self._mark = (0, 0)
 
     def fresh(self, seen: Sequence[Version]) -> set[bytes]:
@@ -88,22 +100,23 @@ class Intake:
         return fresh
 
     def stirred(self) -> list[bytes] | None:
-        """Return the paths whose jobs were queued or skipped since this was last asked.
+        """Return the paths whose jobs were queued, skipped, or moved away since the last call.
 
         None if anything may have happened to them.
         """
         paths, self._mark = self._store.resting.stirred_since(self._mark)
-        return paths
+        left, self._left = self._left, []
+        return None if paths is None else [*paths, *left]
 
     def sift(self, found: Sequence[Found]) -> list[Found]:
-        """Leave out the files about which nothing has to be done."""
+        """Leave out the files about which nothing has to be done; jobs follow those moved."""
         wanted: list[Found] = []
         for start in range(0, len(found), _QUERY):
             part = found[start : start + _QUERY]
             fresh = self.fresh([one.version for one in part])
             part = [one for one in part if one.path in fresh]
             paths = [one.path for one in part]
-            known = self._store.jobs.latest_each(paths)
+            known = self._follow(part)
             dropped = self._store.orders.forgotten(paths)
             for one in part:
                 then = dropped.get(one.path)
@@ -112,6 +125,14 @@ class Intake:
                 if need(known.get(one.path), one.stamp) is not Need.NOTHING:
                     wanted.append(one)
         return wanted
+
+    def _follow(self, files: Sequence[Found]) -> dict[bytes, Job]:
+        """Have jobs follow the files that were moved; return the newest job of each path."""
+        paths = [one.path for one in files]
+        known = self._store.jobs.latest_each(paths)
+        left = self._following.follow(files, known)
+        self._left += left
+        return self._store.jobs.latest_each(paths) if left else known
 
     def take(
         self,
@@ -128,7 +149,11 @@ class Intake:
         """
         later: list[tuple[Found, Need]] = []
         touched: dict[bytes, bool] = {}
-        known = self._store.jobs.latest_each([one.path for one in files])
+        if ready:
+            # It may have been moved while it was waited for.
+            known = self._follow(files)
+        else:
+            known = self._store.jobs.latest_each([one.path for one in files])
         for one in files:
             job = known.get(one.path)
             if job is not None and need(job, one.stamp) is Need.COMPARE:
@@ -158,7 +183,17 @@ class Intake:
                 if what is Need.LATER:
                     later.append((one, what))
             self._add(new, ready=ready)
+            self._skip_overtaken(paths)
         return later
+
+    def _skip_overtaken(self, paths: Sequence[bytes]) -> None:
+        """See to jobs whose file is gone, as another one was moved to its place."""
+        for job in self._store.moving.overtaken(paths):
+            if self._store.jobs.skip(job, VANISHED):
+                _log.info("file.skipped", job=job.id, path=job.path, reason=VANISHED)
+            else:
+                # An earlier attempt may have arrived: the upload looks for that first.
+                self._store.jobs.settle(job, job.stamp)
 
     def _add(self, new: Sequence[tuple[Found, Job | None]], *, ready: bool) -> None:
         jobs = self._store.jobs.add_each(

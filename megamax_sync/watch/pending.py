@@ -33,7 +33,7 @@ class Pending:
     @property
     def soon(self) -> bool:
         """It will be known soon; one that is open, incomplete or keeps changing will not."""
-        if self.waits is None or self.waits.kind in {"sending", "compare"}:
+        if self.waits is None or self.waits.kind in {"sending", "compare", "gone"}:
             return True
         return self.waits.kind == "quiet" and self.changes < 2
 

@@ -35,6 +35,8 @@ _AGAIN = {
     Need.LATER: Waits("sending", "being sent", 2.0),
     Need.COMPARE: Waits("compare", "to be compared with what was sent", 0.0),
 }
+#: Events of the new place may be half a second late, as halves of moves are waited for.
+_GONE = Waits("gone", "gone, unless it was moved", 1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,14 @@ class Settler:
         *,
         settle_seconds: float,
         allow_sparse: bool,
+        may_be_found: Callable[[], bool],
         beat: Callable[[], None],
     ) -> None:
-        """``beat`` is called before each file, and may raise to end it all."""
+        """``may_be_found``: a walk goes on that may find what is gone under another path.
+
+        ``beat`` is called before each file, and may raise to end it all.
+        """
+        self._may_be_found = may_be_found
         self._store = store
         self._rules = rules
         self._intake = intake
@@ -206,17 +213,33 @@ class Settler:
                 waits = Waits("root", "its watched folder is missing", 30.0)
                 self._put_off(path, pending, waits)
                 return
-        elif not os.path.isdir(os.path.dirname(path)):
+        elif self._waits_for(path) and not os.path.isdir(os.path.dirname(path)):
             # Handed in, and nobody watches its disk: a folder that is missing proves nothing.
             self._put_off(path, pending, Waits("root", "its folder is missing", 30.0))
+            return
+        if self._waits_for(path) and self._may_lie_elsewhere(path, pending):
             return
         self.pending.remove(path)
         self._leave_out(path, VANISHED)
 
+    def _may_lie_elsewhere(self, path: bytes, pending: Pending) -> bool:
+        """Give a file that is gone the time to be found where it was moved to."""
+        now = self._clock.monotonic()
+        waited = pending.waits is not None and pending.waits.kind == _GONE.kind
+        if waited and not self._may_be_found():
+            return False
+        self.pending.wait(path, _GONE, now + _GONE.seconds)
+        return True
+
+    def _waits_for(self, path: bytes) -> bool:
+        """Tell whether a job waits for the look at this file."""
+        job = self._store.jobs.latest(path)
+        return job is not None and job.state is JobState.QUEUED and not job.ready
+
     def _leave_out(self, path: bytes, reason: str) -> bool:
         """The job of this path needs no upload; False if there is none that waits for us."""
         job = self._store.jobs.latest(path)
-        waits = job is not None and job.state is JobState.QUEUED and not job.ready
+        waits = self._waits_for(path)
         if job is not None and waits:
             if self._store.jobs.skip(job, reason):
                 _log.info("file.skipped", job=job.id, path=path, reason=reason)

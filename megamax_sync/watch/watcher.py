@@ -61,7 +61,6 @@ class Watcher(Loop):
         self._store = store
         self._rules = rules
         self._rescan_seconds = rescan_seconds
-        self._intake = Intake(store, folders, self._beat_or_stop)
         self.coverage = Coverage(
             rules.roots,
             self.mark,
@@ -70,6 +69,7 @@ class Watcher(Loop):
             expected=store.views.waits_in,
             clock=clock,
         )
+        self._intake = Intake(store, folders, self._beat_or_stop, self.coverage.roots.lost)
         self._settler = Settler(
             store,
             rules,
@@ -78,6 +78,7 @@ class Watcher(Loop):
             clock,
             settle_seconds=settle_seconds,
             allow_sparse=allow_sparse,
+            may_be_found=lambda: not self.scanned.is_set() and not self._crowded(),
             beat=self._beat_or_stop,
         )
         self._walker = Walker(
