@@ -75,7 +75,10 @@ class Errand:
 
     def judge(self, tally: Tally, paused: bool, waiting: Mapping[bytes, str]) -> Ending | None:
         """Tell whether all is through, now that nothing more will be found soon."""
-        busy = tally.counts[JobState.UPLOADING] + tally.counts[JobState.PROCESSING]
+        busy = tally.counts[JobState.UPLOADING] + tally.counts[JobState.PROCESSING] + tally.owed
+        if self.settings.dedupe:
+            # Also what goes on while uploads are paused, and elsewhere.
+            busy += tally.compared
         ready = tally.counts[JobState.QUEUED] - tally.unsettled
         if busy:
             return None

@@ -19,7 +19,8 @@ from megamax_sync.watch.rules import Unwanted
 from megamax_sync.watch.scanner import Found
 
 if TYPE_CHECKING:
-    from megamax_sync.cli.judge import Judge, Verdict
+    from megamax_sync.cli.judge import Judge
+    from megamax_sync.cli.likeness import Verdict
 
 
 def register(app: typer.Typer) -> None:

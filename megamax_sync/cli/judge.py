@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from megamax_sync.cli import output
+from megamax_sync.cli.likeness import Likeness, Verdict
 from megamax_sync.clock import Clock
 from megamax_sync.config import Settings
 from megamax_sync.job import FileStamp, Job, JobState
@@ -19,15 +20,6 @@ from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settle import Settling, Signs, Waits
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """Why a file would not be uploaded now; None if it would, perhaps by a job there is."""
-
-    reason: str | None = None
-    job: Job | None = None
-
-
 _NOTHING = Verdict()
 
 
@@ -35,6 +27,7 @@ class Judge:
     """Judges files that the rules want."""
 
     def __init__(self, settings: Settings, store: Store | None) -> None:
+        self._likeness = Likeness(settings, store)
         self._folders = Folders(settings.folder, settings.folders)
         self._settings = settings
         self._store = store
@@ -46,7 +39,7 @@ class Judge:
 
     def verdicts(self, files: Sequence[Found]) -> list[Verdict]:
         """Say the same of many files; of those of one folder at the least cost."""
-        known = self._known_each(files)
+        known = self._likeness.judge(files, self._known_each(files))
         unfinished = self._unfinished(
             [one for one, verdict in zip(files, known, strict=True) if verdict.reason is None]
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, quiet_log, reading
-from megamax_sync.cli.judge import Judge, Verdict
+from megamax_sync.cli.judge import Judge
+from megamax_sync.cli.likeness import Verdict
 from megamax_sync.cli.scan import watched_folders
 from megamax_sync.daemon import rules
 from megamax_sync.state import StateFolder

@@ -15,7 +15,7 @@ from megamax_sync.cli.context import Root, reading
 from megamax_sync.clock import iso
 from megamax_sync.control import ask
 from megamax_sync.job import Job, JobState
-from megamax_sync.status import job_row, shown
+from megamax_sync.status import job_row, path_b64, readable_path, shown
 from megamax_sync.status import status as status_document
 from megamax_sync.store import Store
 
@@ -152,6 +152,9 @@ def show(
 
 
 def _details(store: Store, job: Job) -> dict[str, Any]:
+    original = store.twins.original(job)
+    # A duplicate has the links of what was sent in its stead.
+    sent = original or job
     return {
         "history": [
             {"at": iso(step.at), "state": step.state, "reason": step.reason}
@@ -167,9 +170,21 @@ def _details(store: Store, job: Job) -> dict[str, Any]:
             }
             for attempt in store.views.attempts(job)
         ],
-        "mirrors": json.loads(job.mirrors or "[]"),
-        "direct": json.loads(job.direct or "[]"),
-        "direct_error": job.direct_error,
+        "original": None if original is None else _named(original),
+        "duplicates": [_named(one) for one in store.twins.duplicates(job)],
+        "mirrors": json.loads(sent.mirrors or "[]"),
+        "direct": json.loads(sent.direct or "[]"),
+        "direct_error": sent.direct_error,
+    }
+
+
+def _named(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "path": readable_path(job.path),
+        "path_b64": path_b64(job.path),
+        "state": job.state.value,
+        "hashid": job.hashid,
     }
 
 
@@ -187,6 +202,7 @@ def _say_job(job: Job, document: dict[str, Any]) -> None:
         ("next attempt", document["next_attempt_at"]),
         ("fingerprint", job.fingerprint),
         ("sidecar", None if job.sidecar is None else shown(job.sidecar)),
+        *_likenesses(document),
     ]
     for name, value in facts:
         if value is not None:
@@ -196,6 +212,13 @@ def _say_job(job: Job, document: dict[str, Any]) -> None:
         output.say(f"  {step['at']}  {step['state']:<10}  {output.one_line(step['reason'])}")
     _say_attempts(document["attempts"])
     _say_links(document)
+
+
+def _likenesses(document: dict[str, Any]) -> list[tuple[str, object]]:
+    original = [document["original"]] if document["original"] else []
+    named = [("original", one) for one in original]
+    named += [("duplicate", one) for one in document["duplicates"]]
+    return [(name, f"{one['path']} (job {one['id']}, {one['state']})") for name, one in named]
 
 
 def _say_attempts(attempts: list[dict[str, Any]]) -> None:

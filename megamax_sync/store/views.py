@@ -25,11 +25,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Jobs and their bytes by state. ``unsettled``: those queued whose files are not finished."""
+    """Jobs and their bytes by state.
+
+    ``unsettled``: those queued whose files are not finished; ``compared``: those queued that are
+    compared with others, or wait for one that is being sent or is done; ``owed``: sidecars of
+    duplicates and of moved files that are about to be written.
+    """
 
     counts: dict[JobState, int]
     sizes: dict[JobState, int]
     unsettled: int
+    compared: int = 0
+    owed: int = 0
 
 
 class Views:
@@ -92,7 +99,30 @@ class Views:
             sizes[state] += row["size"]
             if state is JobState.QUEUED and not row["ready"]:
                 unsettled += row["n"]
-        return Tally(counts, sizes, unsettled)
+        return Tally(counts, sizes, unsettled, self._compared(under), self._owed(under))
+
+    def _compared(self, under: Sequence[bytes] | None) -> int:
+        where, values = in_places(under)
+        comparing = (
+            "SELECT count(*) FROM job INDEXED BY job_to_compare WHERE state = 'queued' "
+            f"AND ready = 1 AND cleared = 0 AND original IS NULL{where}"
+        )
+        place, more = in_places(under, "twin.path")
+        waiting = (
+            "SELECT count(*) FROM job AS twin JOIN job AS first ON first.id = twin.original "
+            "WHERE twin.original IS NOT NULL AND twin.state = 'queued' "
+            f"AND first.state IN ('uploading', 'processing', 'done'){place}"
+        )
+        rows = self._db.read(f"SELECT ({comparing}) + ({waiting}) AS n", *values, *more)
+        return int(rows[0]["n"])
+
+    def _owed(self, under: Sequence[bytes] | None) -> int:
+        where, values = in_places(under)
+        sql = (
+            "SELECT count(*) AS n FROM job WHERE sidecar_due = 1 AND state IN ('done', 'skipped') "
+            f"AND (original IS NOT NULL OR moved_from IS NOT NULL){where}"
+        )
+        return int(self._db.read(sql, *values)[0]["n"])
 
     def moved_since(self, mark: int, under: Sequence[bytes] | None) -> list[Job]:
         """List the jobs in these places that have gone from state to state since ``mark``."""

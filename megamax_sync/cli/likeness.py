@@ -1,0 +1,87 @@
+"""Which files are known, without reading any, to be others under another name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from megamax_sync.config import Settings
+from megamax_sync.identity import Lies, has_moved, lies
+from megamax_sync.job import VANISHED, FileStamp, Job, JobState, duplicate_of
+from megamax_sync.status import shown
+from megamax_sync.store import Store
+from megamax_sync.watch.roots import Roots
+from megamax_sync.watch.scanner import Found
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a file would not be uploaded now; None if it would, perhaps by a job there is."""
+
+    reason: str | None = None
+    job: Job | None = None
+
+
+class Likeness:
+    """Looks for hard links of known files, for files that were moved, and for known contents."""
+
+    def __init__(self, settings: Settings, store: Store | None) -> None:
+        self._dedupe = settings.dedupe
+        self._store = store
+        self._lost = Roots(()).lost
+        #: The first path of each file that would be uploaded.
+        self._seen: dict[tuple[int, int], bytes] = {}
+
+    def judge(self, files: Sequence[Found], verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """Return better verdicts for those files that would be uploaded."""
+        open_ = [one for one, how in zip(files, verdicts, strict=True) if how.reason is None]
+        jobs = self._jobs_of({one.stamp.ino for one in open_})
+        return [
+            how if how.reason is not None else self._closer(one, how, jobs)
+            for one, how in zip(files, verdicts, strict=True)
+        ]
+
+    def _jobs_of(self, inodes: set[int]) -> dict[int, list[Job]]:
+        by_inode: dict[int, list[Job]] = {}
+        for job in self._store.moving.of_inodes(list(inodes)) if self._store else []:
+            by_inode.setdefault(job.stamp.ino, []).append(job)
+        return by_inode
+
+    def _closer(self, one: Found, how: Verdict, jobs: dict[int, list[Job]]) -> Verdict:
+        if how.job is None:
+            for job in jobs.get(one.stamp.ino, []):
+                if has_moved(job, one.stamp, self._lost):
+                    return _moved(job)
+        if not self._dedupe:
+            return how
+        first = self._first(one, how, jobs.get(one.stamp.ino, []))
+        if first is not None and first != one.path:
+            return Verdict(duplicate_of(first), how.job)
+        self._seen.setdefault((one.stamp.dev, one.stamp.ino), one.path)
+        return how
+
+    def _first(self, one: Found, how: Verdict, jobs: Sequence[Job]) -> bytes | None:
+        """Return the path under which the content is sent, or going to be."""
+        if how.job is not None and self._store is not None:
+            known = self._store.twins.original(how.job) or self._store.twins.first_of(how.job)
+            if known is not None and known.id != how.job.id:
+                return known.path
+        for job in jobs:
+            stands = job.state not in {JobState.FAILED, JobState.SKIPPED}
+            earlier = how.job is None or job.id < how.job.id
+            if stands and earlier and _is_linked(job, one.stamp):
+                return job.path
+        return self._seen.get((one.stamp.dev, one.stamp.ino))
+
+
+def _is_linked(job: Job, stamp: FileStamp) -> bool:
+    return job.stamp.same_version(stamp) and lies(job.path, stamp) is Lies.THE_SAME
+
+
+def _moved(job: Job) -> Verdict:
+    """Say what becomes of a file whose job is going to follow it."""
+    moved = f"moved from {shown(job.path)}"
+    if job.state is JobState.QUEUED or job.error == VANISHED:
+        return Verdict(job=job)
+    known = f"done as {job.hashid}" if job.state is JobState.DONE else job.error or job.state
+    return Verdict(f"{known} ({moved})", job)
