@@ -148,6 +148,8 @@ class Job:
     sidecar_due: bool
     created_at: float
     updated_at: float
+    #: The account's list is to be asked before it is sent.
+    lookup: bool = False
 
     @property
     def name(self) -> bytes:

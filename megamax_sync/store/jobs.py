@@ -126,14 +126,18 @@ class Jobs(Making):
 
     # -- sending -----------------------------------------------------------------------------
 
-    def claim(self, owner: str, under: Sequence[bytes] | None = None) -> Job | None:
+    def claim(
+        self, owner: str, under: Sequence[bytes] | None = None, *, lookups: bool = True
+    ) -> Job | None:
         """Take the next due job for sending; None when nothing is due.
 
         First come those that have not failed, then those whose last failure is the longest ago.
         ``under`` limits it to paths inside these folders, or exactly these. A job whose name and
-        size equal those of another's open or unknown attempt has to wait for that one.
+        size equal those of another's open or unknown attempt has to wait for that one. ``lookups``
+        False leaves those alone for which the account's list has to be asked first.
         """
         where, values = in_places(under)
+        where += "" if lookups else " AND lookup = 0"
         now = self.clock.now()
         with self.database.transaction():
             rows = self.database.write(
@@ -152,12 +156,15 @@ class Jobs(Making):
             self.note(rows[0]["id"], JobState.UPLOADING, "claimed")
             return self.get(rows[0]["id"])
 
-    def next_claim(self, under: Sequence[bytes] | None = None) -> float | None:
+    def next_claim(
+        self, under: Sequence[bytes] | None = None, *, lookups: bool = True
+    ) -> float | None:
         """Return when the next job can be claimed, as Unix time; past when one can be now.
 
         Jobs that wait for another's attempt are left out: its end is a change, which wakes.
         """
         where, values = in_places(under)
+        where += "" if lookups else " AND lookup = 0"
         row = self.database.read_one(
             f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
             f"AND {_UNAMBIGUOUS}{where}",
