@@ -37,6 +37,8 @@ TABLE: dict[str, set[str]] = {
     "watch": {"job", "store", "log", "errors", "clock", "loop", "filesystem", "fingerprint"},
     "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint"},
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
+    "recovery": {"job", "store", "api.models", "sidecar", "state", "errors", "clock", "loop"},
+    "wanted": {"config", "sidecar", "watch"},
 }
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)

@@ -243,6 +243,7 @@ class Jobs(Making):
             dev=stamp.dev,
             ino=stamp.ino,
             error=None,
+            lookup=0,
             sidecar_due=1,
             check_at=self.clock.now(),
             checks=0,
