@@ -34,6 +34,8 @@ _log = structlog.get_logger()
 _LOOK = 3.0
 #: A queue that has changed on disk is read at the most for this part of the time.
 _CHECK_SHARE = 50.0
+#: What is lost at the first look may take so long to be written again, in seconds.
+_WRITTEN = 5.0
 #: How long one step may look at sidecars, in seconds.
 _SLICE = 0.1
 
@@ -87,7 +89,8 @@ class Keeper(Loop):
         #: The file that is open, and what it looked like when it was last known to be sound.
         self._file = _identity(folder.queue)
         self._seen = _looks(folder.queue)
-        #: All sidecars have been looked at once.
+        self._written_by: float | None = None
+        #: All sidecars have been looked at once, and those that were lost are written again.
         self.looked_round = threading.Event()
         #: The queue is lost beyond repair by this instance.
         self.broken = threading.Event()
@@ -113,6 +116,10 @@ class Keeper(Loop):
             self._guard()
             self._look_at = self.clock.monotonic() + _LOOK
         self._go_round()
+        if self._written_by is not None and not self.looked_round.is_set():
+            late = self.clock.monotonic() >= self._written_by
+            if late or not self._store.tracking.to_write():
+                self.looked_round.set()
         dues = [self._look_at, *([] if self._round_at is None else [self._round_at])]
         return max(0.0, min(dues) - self.clock.monotonic())
 
@@ -127,7 +134,7 @@ class Keeper(Loop):
                 self._round = None
                 wait = self._rescan_seconds
                 self._round_at = self.clock.monotonic() + wait if wait else None
-                self.looked_round.set()
+                self._written_by = self._written_by or self.clock.monotonic() + _WRITTEN
                 return
 
     # -- the queue ---------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from megamax_sync.store.table import SELECT, job_of
 #: How long a claim is believed without a sign of life, in seconds.
 LEASE_SECONDS = 300.0
 
+#: A queue that was written so many seconds from now was written by a clock that was wrong.
+_CLOCK_SLACK = 60.0
 #: Nothing is put off by more, in seconds: the longest Retry-After; a renewal of direct links.
 LONGEST_RETRY, LONGEST_CHECK = 86400.0, 90 * 86400.0
 
@@ -276,7 +278,25 @@ class Jobs(Making):
             stale = self.all(f"{SELECT} WHERE state = 'uploading'")
             for job in stale:
                 self.release(job, "the program ended while it was being sent")
+            self._undo_clock(now)
             for column, most in (("next_attempt_at", LONGEST_RETRY), ("check_at", LONGEST_CHECK)):
                 sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"
                 self.database.write(sql, now, now + most)
         return stale
+
+    def _undo_clock(self, now: float) -> None:
+        """Take back by how much the clock was ahead, if it was, when the queue was written last.
+
+        What is due stays as far away as it was; what has happened did so by now at the latest.
+        """
+        last = self.database.read("SELECT max(updated_at) FROM job")[0][0]
+        ahead = (last or 0.0) - now
+        if ahead <= _CLOCK_SLACK:
+            return
+        for column in ("next_attempt_at", "check_at"):
+            sql = f"UPDATE job SET {column} = max(?, {column} - ?) WHERE {column} > ?"
+            self.database.write(sql, now, ahead, now)
+        for column in ("suspect_at", "failed_at", "converted_at", "created_at", "updated_at"):
+            self.database.write(f"UPDATE job SET {column} = ? WHERE {column} > ?", now, now)
+        for column in ("begun_at", "ended_at"):
+            self.database.write(f"UPDATE attempt SET {column} = ? WHERE {column} > ?", now, now)
