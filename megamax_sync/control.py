@@ -45,6 +45,19 @@ class ControlServer(threading.Thread):
         self._listener.listen(16)
         self.start()
 
+    def open_again(self) -> None:
+        """Bind anew, where the socket was deleted. Raises OSError."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        with _short(self._path) as short:
+            listener.bind(short)
+        listener.listen(16)
+        # Whoever waits at the old one notices, and comes to the new one.
+        old, self._listener = self._listener, listener
+        _shut(old)
+        old.close()
+
     def run(self) -> None:
         """Serve until :meth:`close`."""
         while not self._closing.is_set():

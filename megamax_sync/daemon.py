@@ -5,11 +5,12 @@ Only this module knows all stages; it hands each the plain values it needs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -23,17 +24,21 @@ from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
-from megamax_sync.sidecar import Placement, account_mark
+from megamax_sync.recovery.evidence import Evidence
+from megamax_sync.recovery.keeper import Keeper
+from megamax_sync.recovery.opening import open_queue
+from megamax_sync.sidecar import account_mark
 from megamax_sync.state import StateFolder
-from megamax_sync.store import Store
 from megamax_sync.track.cadence import Cadence
 from megamax_sync.track.tracker import Tracker
 from megamax_sync.track.writer import SidecarWriter
 from megamax_sync.troubles import Problem, Troubles
+from megamax_sync.upload.adoption import Adoption, Listing
 from megamax_sync.upload.comparer import Comparer
 from megamax_sync.upload.ledger import Ledger
 from megamax_sync.upload.lookup import Lookup
 from megamax_sync.upload.worker import Uploader
+from megamax_sync.wanted import placement_of, rules
 from megamax_sync.watch.rules import Folders, Rules
 from megamax_sync.watch.watcher import Watcher
 
@@ -53,7 +58,8 @@ class Daemon:
     ``scan``: for ``--scan`` and ``upload --wait``; no observer, no later looks at what is done.
     ``under``: send and track only what lies in these folders, or is one of these files.
     ``handed_in``: no folder is scanned; what is to be done is in the queue.
-    ``on_pause`` is called, on any thread, when the service or the credentials make all wait.
+    ``on_pause`` is called, on any thread, when the service or the credentials make all wait, and
+    when the queue is lost (``keeper.broken``): stop this one then, and make another.
     """
 
     def __init__(
@@ -76,11 +82,13 @@ class Daemon:
         self._clients: list[MegamaxClient] = []
         login, key = settings.require_credentials()
         self._credentials = (login.get_secret_value(), key.get_secret_value())
-        self.store = Store(folder.queue, self.clock)
+        self._folder = folder
+        self.store, self._loss = open_queue(folder.queue, self.clock, rules(settings).root_of)
+        self._control = ControlServer(folder.socket, self._answer)
         try:
             self._build(settings, scan, under, rules(settings, watched=not handed_in))
-            self._control = ControlServer(folder.socket, self._answer)
         except BaseException:
+            self._control.close()
             self.store.close()
             raise
 
@@ -91,16 +99,23 @@ class Daemon:
         self.api_gate = self._gate("api", policy)
         self.upload_gate = self._gate("upload", policy, lease=_PROBE_SECONDS)
         pacer = Pacer(settings.api_rate, self.clock)
-        roots = tuple(os.fsencode(root) for root in settings.watch)
-        placement = Placement(
-            os.fsencode(settings.sidecar_dir) if settings.sidecar_dir else None, roots
-        )
+        placement = placement_of(settings)
         common: dict[str, Any] = {
             "clock": self.clock,
             "stop": self.stopping,
-            "on_error": self.troubles.report,
+            "on_error": self._report,
             "on_fine": self.troubles.fine,
         }
+        evidence = Evidence(
+            self.store,
+            self.clock,
+            self._folder,
+            placement,
+            service=settings.api_url,
+            account=lambda: account_mark(self._credentials[0]),
+            adopt=settings.adopt,
+            loss=self._loss,
+        )
         silence = settings.timeout_seconds + _SILENCE_MARGIN
         self.watcher = Watcher(
             self.store,
@@ -110,8 +125,10 @@ class Daemon:
             allow_sparse=settings.allow_sparse,
             rescan_seconds=0.0 if scan else settings.rescan_seconds,
             observer=None if scan else settings.observer,
+            past=evidence,
             **common,
         )
+        listing = Listing(self.clock)
         self.uploaders = [
             Uploader(
                 number,
@@ -128,6 +145,8 @@ class Daemon:
                     **common,
                 ),
                 lookup=Lookup(self.store, self.clock, first=settings.retry_seconds),
+                adoption=Adoption(self.store, self.clock, listing, first=settings.retry_seconds),
+                may_look_up=self.watcher.taken_in.is_set,
                 preflight=placement.check,
                 owner=self._owner,
                 under=under,
@@ -167,7 +186,21 @@ class Daemon:
             **common,
         )
         comparers = [comparer] if settings.dedupe else []
-        self.loops = [self.watcher, *comparers, *self.uploaders, self.tracker]
+        self.keeper = Keeper(
+            store=self.store,
+            folder=self._folder,
+            evidence=evidence,
+            taken_in=self.watcher.taken_in,
+            rescan_seconds=0.0 if scan else settings.rescan_seconds,
+            renewed=self._control.open_again,
+            on_broken=self._on_pause,
+            **common,
+        )
+        self.loops = [self.watcher, *comparers, *self.uploaders, self.tracker, self.keeper]
+
+    def _report(self, part: str, error: BaseException) -> None:
+        self.troubles.report(part, error)
+        self.keeper.hear(error)
 
     def _client(self, settings: Settings, pacer: Pacer) -> MegamaxClient:
         client = MegamaxClient(
@@ -229,6 +262,8 @@ class Daemon:
         self.tracker.abort()
         self._join(until)
         self._control.close()
+        with contextlib.suppress(StoreError):
+            self.keeper.finish()
         clean = not any(loop.is_alive() for loop in self.loops)
         if clean:
             for client in self._clients:
@@ -293,25 +328,3 @@ class Daemon:
             self.store.database.wake()
             return {}
         return self.live()
-
-
-def rules(settings: Settings, *, watched: bool = True) -> Rules:
-    """Return the rules of these settings; without watched folders if ``watched`` is False."""
-    roots = tuple(os.fsencode(root) for root in settings.watch) if watched else ()
-    own = [settings.state_dir, *([settings.sidecar_dir] if settings.sidecar_dir else [])]
-    return Rules(
-        roots=roots,
-        private=tuple(path for folder in own for path in _below(os.fsencode(folder), roots)),
-        extensions=settings.extensions,
-        exclude=settings.exclude,
-        min_size=settings.min_size,
-    )
-
-
-def _below(folder: bytes, roots: Sequence[bytes]) -> Iterator[bytes]:
-    """Name a folder as a walk of each watched folder comes to it, which follows no links."""
-    real = os.path.realpath(folder)
-    for root in roots:
-        top = os.path.join(os.path.realpath(root), b"")
-        if real.startswith(top):
-            yield os.path.join(root, real[len(top) :])

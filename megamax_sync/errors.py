@@ -12,7 +12,8 @@ Each one answers the two questions on which the whole pipeline turns: *whose fau
     ├── InvalidTransition        a job was asked to go where its state does not lead
     ├── StoreError               the queue
     │   ├── StateFolderInUse     another instance owns the state folder, exit status 75
-    │   ├── StoreFull            no space left under the queue
+    │   ├── StoreUnwritable      the disk takes nothing: read-only, or failing
+    │   │   └── StoreFull        no space left under the queue
     │   ├── StoreDamaged         it is no database, or a broken one
     │   │   └── StoreEmpty       its making was cut short; nothing was in it yet
     │   └── StoreTooNew          written by a later megamax-sync
@@ -82,7 +83,11 @@ class StateFolderInUse(StoreError):
         self.pid = pid
 
 
-class StoreFull(StoreError):
+class StoreUnwritable(StoreError):
+    """The file system under the queue is read-only, or fails. What is there may still be read."""
+
+
+class StoreFull(StoreUnwritable):
     """SQLITE_FULL or ENOSPC: the statement was rolled back, reading goes on."""
 
 

@@ -27,3 +27,17 @@ def fingerprint_of(fd: int, beat: Callable[[], None] = lambda: None) -> str:
         offset += len(chunk)
         beat()
     return f"xxh3-128:{digest.hexdigest()}"
+
+
+def has_content(path: bytes, fingerprint: str | None, beat: Callable[[], None]) -> bool:
+    """Read a file; True when this is its content. One that cannot be read has another."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return fingerprint_of(fd, beat) == fingerprint
+    except OSError:
+        return False
+    finally:
+        os.close(fd)

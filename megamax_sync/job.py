@@ -158,6 +158,8 @@ class Job:
     original: int | None = None
     #: Where the file lay when its sidecar was written, if it has been moved since.
     moved_from: bytes | None = None
+    #: The account's list is to be asked before it is sent.
+    lookup: bool = False
 
     @property
     def name(self) -> bytes:

@@ -104,8 +104,9 @@ class Loop(abc.ABC):
         return self._thread.is_alive()
 
     def join(self, timeout: float) -> None:
-        """Wait for the thread to end."""
-        self._thread.join(timeout)
+        """Wait for the thread to end, if it has begun."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
 
     @abc.abstractmethod
     def step(self) -> float | None:

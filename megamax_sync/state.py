@@ -22,6 +22,7 @@ class StateFolder:
         self.queue = os.path.join(path, "queue.db")
         self.socket = os.path.join(path, "control.sock")
         self._lock_path = os.path.join(path, "lock")
+        self._mark = os.path.join(path, "queue.made")
         self._lock: int | None = None
 
     def make(self) -> None:
@@ -38,6 +39,17 @@ class StateFolder:
                 f"MEGAMAX_STATE_DIR: '{self.path}' cannot be written; "
                 "set a folder that this user may write"
             )
+
+    def had_queue(self) -> bool:
+        """Tell whether there has been a queue here that was at work."""
+        return os.path.lexists(self._mark)
+
+    def note_queue(self) -> None:
+        """Leave a mark by which a queue that was deleted is told from one that never was."""
+        if not self.had_queue():
+            # Without space for it there will be another start.
+            with contextlib.suppress(OSError), open(self._mark, "xb"):
+                pass
 
     def lock(self) -> None:
         """Own the folder until :meth:`unlock` or death.
@@ -65,6 +77,24 @@ class StateFolder:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._lock = fd
+
+    def renew(self) -> bool:
+        """Make again what was deleted of the folder while it was owned; tell whether it was.
+
+        Raises :class:`StateFolderInUse` if another instance was faster, and
+        :class:`StoreError`.
+        """
+        if self._lock is None or _same_file(self._lock, self._lock_path):
+            return False
+        old, self._lock = self._lock, None
+        try:
+            self.make()
+            self.lock()
+        except BaseException:
+            self._lock = old
+            raise
+        os.close(old)
+        return True
 
     def unlock(self) -> None:
         """Give the folder up."""
@@ -97,6 +127,13 @@ class StateFolder:
                 return int(file.read(32))
         except (OSError, ValueError):
             return None
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except OSError:
+        return False
 
 
 def _make_private(path: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from megamax_sync.errors import MegamaxError, StoreError, StoreFull
+from megamax_sync.errors import MegamaxError, StoreError, StoreUnwritable
 
 _log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ class Troubles:
         """A loop's step ended with this error. Called on any thread."""
         text = f"{type(error).__name__}: {error}"
         with self._lock:
-            if isinstance(error, StoreFull):
+            if isinstance(error, StoreUnwritable):
                 self._storage[part] = str(error)
             if self._said.get(part) == text:
                 return

@@ -48,6 +48,8 @@ TABLE: dict[str, set[str]] = {
     },
     "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint", "identity"},
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
+    "recovery": {"job", "store", "api.models", "sidecar", "state", "errors", "clock", "loop"},
+    "wanted": {"config", "sidecar", "watch"},
 }
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)

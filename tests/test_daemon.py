@@ -337,6 +337,7 @@ def test_other_processes_can_ask_how_it_is(tmp_path: Path) -> None:
             "uploader-1": False,
             "uploader-2": False,
             "tracker": False,
+            "keeper": False,
         }
         seen = made.daemon.store.database.version
         assert control.ask(path, "wake") == {}

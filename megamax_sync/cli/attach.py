@@ -10,10 +10,10 @@ from megamax_sync.cli import output
 from megamax_sync.cli.errand import Ending, Errand
 from megamax_sync.clock import Clock
 from megamax_sync.control import ask
-from megamax_sync.daemon import rules
 from megamax_sync.errors import StoreBusy
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
+from megamax_sync.wanted import rules
 from megamax_sync.watch.intake import Intake
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import walks

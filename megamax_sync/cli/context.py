@@ -117,6 +117,15 @@ def _is_there(queue: str) -> bool:
     return True
 
 
+def mark_of(folder: StateFolder) -> int:
+    """Return the queue's mark of this moment; 0 for one that is about to be made, perhaps again."""
+    try:
+        with reading(folder) as store:
+            return store.views.mark() if store else 0
+    except StoreDamaged:
+        return 0
+
+
 @contextlib.contextmanager
 def writing(folder: StateFolder) -> Iterator[Store]:
     """Open the queue for an order, making it if there is none; wake the instance afterwards."""

@@ -59,7 +59,7 @@ def upload(
 
 def _find(settings: Settings, paths: list[str]) -> tuple[list[Found], list[bytes]]:
     """Return the files, and the places to wait for. Raises :class:`BadUsage` naming each fault."""
-    from megamax_sync.daemon import rules
+    from megamax_sync.wanted import rules
 
     wanted = rules(settings)
     found: list[Found] = []

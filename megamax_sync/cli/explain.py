@@ -51,7 +51,7 @@ class _Explanation:
     def __init__(self, settings: Settings, store: Store | None) -> None:
         self._settings = settings
         self._store = store
-        from megamax_sync.daemon import rules
+        from megamax_sync.wanted import rules
 
         self._rules = rules(settings)
 

@@ -106,7 +106,7 @@ def complain_of(error: MegamaxError) -> int:
 
 def _remedy(error: MegamaxError) -> str:
     if isinstance(error, StoreDamaged):
-        return "; put a copy back, or move it away (files are then uploaded again)"
+        return "; the next start of the daemon, or --scan, makes it again from what is left"
     if isinstance(error, CredentialsRejected):
         return "; see MEGAMAX_LOGIN and MEGAMAX_KEY"
     return ""

@@ -7,9 +7,9 @@ from megamax_sync.cli.context import Root, quiet_log, reading
 from megamax_sync.cli.judge import Judge
 from megamax_sync.cli.likeness import Verdict
 from megamax_sync.cli.scan import watched_folders
-from megamax_sync.daemon import rules
 from megamax_sync.state import StateFolder
 from megamax_sync.status import shown
+from megamax_sync.wanted import rules
 from megamax_sync.watch.rules import Unwanted
 from megamax_sync.watch.scanner import Found, natural, walks
 

@@ -13,6 +13,7 @@ import structlog
 from megamax_sync.cli import embedded, output
 from megamax_sync.cli.context import Root, start_log
 from megamax_sync.cli.signals import Signals
+from megamax_sync.cli.space import wait_for_space
 from megamax_sync.config import Settings
 from megamax_sync.daemon import Daemon
 from megamax_sync.errors import ConfigError, MegamaxError
@@ -89,19 +90,23 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._status = ""
         self._faults: tuple[str, ...] = ()
-        self._daemon = self._build(settings)
+        self._daemon: Daemon
 
     def run(self) -> int:
         """Run until a signal ends it."""
         warn_of_what_does_not_work(self._settings)
-        self._daemon.start()
+        if not self._begin():
+            return output.DONE
         self._notifier.send("READY=1")
         while True:
             self._notify()
             arrived = self._signals.wait(self._patience())
             if self._signals.ending is not None:
                 break
-            if signal.SIGHUP in arrived:
+            if self._daemon.keeper.broken.is_set():
+                if not self._begin_anew():
+                    return output.DONE
+            elif signal.SIGHUP in arrived:
                 self._reload()
             else:
                 self._renew_rejected_credentials()
@@ -114,6 +119,29 @@ class Service:
             # What still runs may write the queue: nobody else may, until this process has ended.
             self._folder.keep()
         return clean
+
+    def _begin(self) -> bool:
+        """Build and start all parts, once there is space for it; False if a signal came first."""
+        begun = wait_for_space(self._started, self._folder, self._signals, self._notifier)
+        if begun is not None:
+            self._daemon = begun
+        return begun is not None
+
+    def _started(self) -> Daemon:
+        daemon = self._build(self._settings)
+        try:
+            daemon.start()
+        except BaseException:
+            daemon.stop()
+            raise
+        return daemon
+
+    def _begin_anew(self) -> bool:
+        """The queue was lost at work: make another one, and all parts on it."""
+        if not self._stop(_REBUILD_SECONDS):
+            raise MegamaxError("some parts did not stop, so the queue cannot be made again")
+        self._folder.renew()
+        return self._begin()
 
     def _build(self, settings: Settings) -> Daemon:
         return Daemon(settings, self._folder, on_pause=self._signals.wake)

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from megamax_sync.cli import embedded, output, progress
 from megamax_sync.cli.attach import attach
-from megamax_sync.cli.context import Root, reading, start_log
+from megamax_sync.cli.context import Root, mark_of, start_log
 from megamax_sync.cli.errand import Ending, Errand
 from megamax_sync.cli.run import harden, warn_of_what_does_not_work
 from megamax_sync.cli.signals import Signals
 from megamax_sync.cli.summary import Summary
-from megamax_sync.errors import ConfigError, StateFolderInUse
+from megamax_sync.errors import ConfigError, StateFolderInUse, StoreDamaged
 from megamax_sync.log import Redactor
 from megamax_sync.state import StateFolder
 
 if TYPE_CHECKING:
     from megamax_sync.config import Settings
+
+_AGAIN = Ending(-1)
 
 
 def run_scan(root: Root) -> int:
@@ -61,8 +63,7 @@ def wait_for(root: Root, settings: Settings, places: Sequence[bytes], *, handed_
     folder = StateFolder(settings.state_dir)
     folder.make()
     redactor = Redactor()
-    with reading(folder) as store:
-        mark = store.views.mark() if store else 0
+    mark = mark_of(folder)
     with Signals() as signals, progress.display(as_json=root.json) as display:
         # Only now: on a terminal the display has put itself between the log and stderr.
         start_log(settings, redactor, quiet=display.on_terminal)
@@ -101,9 +102,17 @@ def _carry_out(root: Root, errand: Errand) -> Ending:
 
 
 def _do_it(errand: Errand, settings: Settings) -> Ending:
+    warn_of_what_does_not_work(settings)
+    while (ending := _work(errand, settings)) is _AGAIN:
+        # The queue was lost, and what it said so far with it.
+        errand.folder.renew()
+        errand.mark = 0
+    return ending
+
+
+def _work(errand: Errand, settings: Settings) -> Ending:
     from megamax_sync.daemon import Daemon
 
-    warn_of_what_does_not_work(settings)
     daemon = Daemon(
         settings,
         errand.folder,
@@ -112,19 +121,31 @@ def _do_it(errand: Errand, settings: Settings) -> Ending:
         handed_in=errand.handed_in,
         on_pause=errand.signals.wake,
     )
+    # One that was found damaged has been made again by now.
+    errand.mark = min(errand.mark, daemon.store.views.mark())
     daemon.start()
     try:
 
         def look() -> Ending | None:
+            if daemon.keeper.broken.is_set():
+                return _AGAIN
+            try:
+                return judge()
+            except StoreDamaged:
+                # The keeper is about to notice, too.
+                return None
+
+        def judge() -> Ending | None:
             # First the watch, then the queue: what it has found by then stands there.
             settled, waiting = daemon.watcher.settled(), dict(daemon.watcher.waiting())
+            looked_round = daemon.keeper.looked_round.is_set()
             tally = daemon.store.views.tally(errand.mark, errand.places)
             live = daemon.live()
             errand.display.show(tally, live, daemon.store)
             if live["problem"] == "credentials":
                 return Ending(output.REJECTED, live["problem_detail"])
             unsettled = errand.unsettled(daemon.store) if tally.unsettled else []
-            if not settled or any(job.path not in waiting for job in unsettled):
+            if not (settled and looked_round) or any(job.path not in waiting for job in unsettled):
                 return None
             left = {path: why for path, why in waiting.items() if errand.concerns(path)}
             return errand.judge(tally, daemon.store.settings.paused, left)

@@ -14,22 +14,25 @@ from megamax_sync.sidecar.document import (
     generate_schema,
     mirrors_json,
     mirrors_of,
+    parts_json,
     read,
     render,
     schema,
 )
-from megamax_sync.sidecar.placement import Placement, sidecar_name
+from megamax_sync.sidecar.placement import Placement, beside, sidecar_name
 
 __all__ = [
     "Placement",
     "Sidecar",
     "account_mark",
+    "beside",
     "direct_json",
     "direct_of",
     "encode",
     "generate_schema",
     "mirrors_json",
     "mirrors_of",
+    "parts_json",
     "read",
     "render",
     "schema",

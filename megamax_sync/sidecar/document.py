@@ -146,6 +146,11 @@ def mirrors_of(mirrors: str | None) -> tuple[Group, ...]:
     return _GROUPS.validate_json(mirrors or "[]")
 
 
+def parts_json(parts: Sequence[Group] | Sequence[Direct]) -> str:
+    """Render a sidecar's own mirrors or direct links, as :attr:`Job.mirrors` holds them."""
+    return json.dumps([part.model_dump() for part in parts])
+
+
 def direct_of(links: str | None) -> tuple[Direct, ...]:
     """Return the direct links of :attr:`Job.direct`."""
     return _DIRECTS.validate_json(links or "[]")

@@ -28,15 +28,23 @@ class Placement:
             for root, base in zip(roots, bases, strict=True)
         }
 
+    def places(self) -> list[bytes]:
+        """Return the folders in which sidecars of watched files lie, now or of old."""
+        return [*self._tops, *([] if self._folder is None else [self._folder])]
+
     def path(self, job: Job) -> bytes:
-        """Return the sidecar's path."""
-        name = sidecar_name(job.name)
+        """Return the path of a job's sidecar."""
+        return self.of(job.path, job.root)
+
+    def of(self, path: bytes, root: bytes | None) -> bytes:
+        """Return the path of a video's sidecar. ``root``: its watched folder, None for none."""
         if self._folder is None:
-            return os.path.join(os.path.dirname(job.path), name)
-        inside = job.path
-        if job.root is not None:
-            top = self._tops.get(job.root, os.path.basename(job.root))
-            inside = os.path.join(top, job.path[len(job.root.rstrip(b"/")) + 1 :])
+            return beside(path)
+        name = sidecar_name(os.path.basename(path))
+        inside = path
+        if root is not None:
+            top = self._tops.get(root, os.path.basename(root))
+            inside = os.path.join(top, path[len(root.rstrip(b"/")) + 1 :])
         # Whatever a path says, it stays inside.
         below = os.path.normpath(b"/" + os.path.dirname(inside)).lstrip(b"/")
         return os.path.join(self._folder, below, name)
@@ -92,6 +100,11 @@ class Placement:
         # Only below a folder of our own: the video's is the user's, and if it is gone it is gone.
         if self._folder is not None:
             os.makedirs(os.path.dirname(path), exist_ok=True)
+
+
+def beside(path: bytes) -> bytes:
+    """Return the path of the sidecar that lies beside its video."""
+    return os.path.join(os.path.dirname(path), sidecar_name(os.path.basename(path)))
 
 
 def sidecar_name(name: bytes) -> bytes:

@@ -16,13 +16,15 @@ from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.moving import Moving
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.proving import Proof
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
+from megamax_sync.store.sidecars import Sidecars
 from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.twins import Twins
 from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "NewJob", "Step", "Store", "Tally"]
+__all__ = ["Attempt", "NewJob", "Proof", "Step", "Store", "Tally"]
 
 
 class Store:
@@ -41,6 +43,7 @@ class Store:
         self.database = Database(path, writable=writable, immutable=immutable, patience=patience)
         self.jobs = Jobs(self.database, clock)
         self.tracking = Tracking(self.database, clock)
+        self.sidecars = Sidecars(self.database, clock)
         self.orders = Orders(self.database, clock)
         self.resting = Resting(self.database, clock)
         self.twins = Twins(self.database, clock)

@@ -12,7 +12,8 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from importlib import resources
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -24,6 +25,7 @@ from megamax_sync.errors import (
     StoreError,
     StoreFull,
     StoreTooNew,
+    StoreUnwritable,
 )
 from megamax_sync.filesystem import is_remote
 from megamax_sync.store import places
@@ -31,6 +33,16 @@ from megamax_sync.store import places
 #: How long another process may hold the queue, in seconds: a slow disk holds a commit up.
 PATIENCE = 30.0
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+#: The memory that WAL needs could not be had from the disk; it has no name in Python 3.11 to 3.13.
+_IOERR_SHMSIZE = 4874
+_ANY_ROWS = ", ".join(
+    f"EXISTS (SELECT 1 FROM {table})"
+    for table in ("job", "attempt", "history", "forgotten", "setting")
+)
+#: Up to this size, in bytes, a queue is read with its indexes to see whether it is sound (20 ms a
+#: MiB), and up to this one without them (8 ms a MiB). A job takes about 400 bytes.
+_READ_DEEPLY, _READ_AT_ALL = 16 << 20, 128 << 20
 
 
 def migrations() -> list[str]:
@@ -199,6 +211,49 @@ class Database:
         rows = self.read(sql, *values)
         return rows[0] if rows else None
 
+    # -- loss --------------------------------------------------------------------------------
+
+    def is_sound(self) -> bool:
+        """Tell whether the queue can be relied on, as far as it is cheap to find out."""
+        try:
+            size = os.stat(self.path).st_size
+            # What is in memory tells nothing about the disk.
+            self.read("PRAGMA shrink_memory")
+            check = "integrity_check" if size <= _READ_DEEPLY else "quick_check"
+            if size > _READ_AT_ALL:
+                check = "schema_version"
+            rows = self.read(f"PRAGMA {check}")
+            # A file that somebody has made empty is a sound database, without any table.
+            self.read(f"SELECT {_ANY_ROWS}")
+        except (OSError, StoreError):
+            return False
+        return check == "schema_version" or [row[0] for row in rows] == ["ok"]
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Keep all other threads from the queue for a while."""
+        return self._lock
+
+    def copy_to(self, path: str) -> None:
+        """Write a consistent copy of all that was committed, private to this user, to disk."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with self._lock, _translated(path):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
+                self._connection.backup(copy)
+
+    def replace(self, put: Callable[[], None]) -> None:
+        """Close the connection, have another file put in this one's place, and open that.
+
+        Nobody else writes meanwhile. When this fails it can be called again.
+        """
+        with self._lock, _translated(self.path):
+            self._connection.close()
+            put()
+            self._connection = self._connect(writable=True, immutable=False)
+            self._prepare(writable=True)
+        self.wake()
+
     # -- waiting for change ------------------------------------------------------------------
 
     @property
@@ -226,7 +281,7 @@ def _translated(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None) or 0
-        if code & 0xFF == sqlite3.SQLITE_FULL:
+        if code & 0xFF == sqlite3.SQLITE_FULL or code == _IOERR_SHMSIZE:
             raise StoreFull(f"no space left for the queue {path}") from error
         if code & 0xFF == sqlite3.SQLITE_BUSY:
             raise StoreBusy(
@@ -235,11 +290,14 @@ def _translated(path: str) -> Iterator[None]:
             ) from error
         if code & 0xFF in _DAMAGED:
             raise StoreDamaged(f"the queue {path} is damaged: {error}") from error
+        if code & 0xFF in _UNWRITABLE:
+            raise StoreUnwritable(f"the queue {path} cannot be used: {error}") from error
         raise StoreError(f"the queue {path} cannot be used: {error}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"no space left for the queue {path}") from error
-        raise StoreError(f"the queue {path} cannot be used: {error.strerror}") from error
+        kind = StoreUnwritable if error.errno in (errno.EROFS, errno.EIO) else StoreError
+        raise kind(f"the queue {path} cannot be used: {error.strerror}") from error
 
 
 def _statements(script: str) -> Iterator[str]:

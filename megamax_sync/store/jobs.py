@@ -13,6 +13,8 @@ from megamax_sync.store.table import NEWEST_FIRST, OF_SIZE, SELECT, job_of
 #: How long a claim is believed without a sign of life, in seconds.
 LEASE_SECONDS = 300.0
 
+#: A queue that was written so many seconds from now was written by a clock that was wrong.
+_CLOCK_SLACK = 60.0
 #: Nothing is put off by more, in seconds: the longest Retry-After; a renewal of direct links.
 LONGEST_RETRY, LONGEST_CHECK = 86400.0, 90 * 86400.0
 
@@ -130,16 +132,22 @@ class Jobs(Making):
     # -- sending -----------------------------------------------------------------------------
 
     def claim(
-        self, owner: str, under: Sequence[bytes] | None = None, *, cleared: bool = False
+        self,
+        owner: str,
+        under: Sequence[bytes] | None = None,
+        *,
+        cleared: bool = False,
+        lookups: bool = True,
     ) -> Job | None:
         """Take the next due job for sending; None when nothing is due.
 
         First come those that have not failed, then those whose last failure is the longest ago.
         ``under`` limits it to paths inside these folders, or exactly these, and what such a job
         waits for. A job whose name and size equal those of another's open or unknown attempt has
-        to wait for that one. ``cleared`` takes only what is known to be no duplicate.
+        to wait for that one. ``cleared`` takes only what is known to be no duplicate, ``lookups``
+        False leaves those alone for which the account's list has to be asked first.
         """
-        where, values = _wanted(under, cleared)
+        where, values = _wanted(under, cleared, lookups)
         # Named, as SQLite would rather go through all that are queued.
         index = f"INDEXED BY {'job_to_send' if cleared else 'job_to_claim'}"
         now = self.clock.now()
@@ -162,13 +170,17 @@ class Jobs(Making):
             return self.get(rows[0]["id"])
 
     def next_claim(
-        self, under: Sequence[bytes] | None = None, *, cleared: bool = False
+        self,
+        under: Sequence[bytes] | None = None,
+        *,
+        cleared: bool = False,
+        lookups: bool = True,
     ) -> float | None:
         """Return when the next job can be claimed, as Unix time; past when one can be now.
 
         Jobs that wait for another's attempt are left out: its end is a change, which wakes.
         """
-        where, values = _wanted(under, cleared)
+        where, values = _wanted(under, cleared, lookups)
         row = self.database.read_one(
             f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
             f"AND {_UNAMBIGUOUS}{where}",
@@ -247,6 +259,7 @@ class Jobs(Making):
             dev=stamp.dev,
             ino=stamp.ino,
             error=None,
+            lookup=0,
             sidecar_due=1,
             check_at=self.clock.now(),
             checks=0,
@@ -279,12 +292,33 @@ class Jobs(Making):
             stale = self.all(f"{SELECT} WHERE state = 'uploading'")
             for job in stale:
                 self.release(job, "the program ended while it was being sent")
+            self._undo_clock(now)
             for column, most in (("next_attempt_at", LONGEST_RETRY), ("check_at", LONGEST_CHECK)):
                 sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"
                 self.database.write(sql, now, now + most)
         return stale
 
+    def _undo_clock(self, now: float) -> None:
+        """Take back by how much the clock was ahead, if it was, when the queue was written last.
 
-def _wanted(under: Sequence[bytes] | None, cleared: bool) -> tuple[str, list[bytes | int]]:
+        What is due stays as far away as it was; what has happened did so by now at the latest.
+        """
+        last = self.database.read("SELECT max(updated_at) FROM job")[0][0]
+        ahead = (last or 0.0) - now
+        if ahead <= _CLOCK_SLACK:
+            return
+        for column in ("next_attempt_at", "check_at"):
+            sql = f"UPDATE job SET {column} = max(?, {column} - ?) WHERE {column} > ?"
+            self.database.write(sql, now, ahead, now)
+        for column in ("suspect_at", "failed_at", "converted_at", "created_at", "updated_at"):
+            self.database.write(f"UPDATE job SET {column} = ? WHERE {column} > ?", now, now)
+        for column in ("begun_at", "ended_at"):
+            self.database.write(f"UPDATE attempt SET {column} = ? WHERE {column} > ?", now, now)
+
+
+def _wanted(
+    under: Sequence[bytes] | None, cleared: bool, lookups: bool
+) -> tuple[str, list[bytes | int]]:
     where, values = in_places_or_awaited(under)
-    return (" AND cleared = 1" if cleared else "") + where, values
+    where += " AND cleared = 1" if cleared else ""
+    return where + ("" if lookups else " AND lookup = 0"), values

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from megamax_sync.job import FileStamp, JobState, match_key
-from megamax_sync.store.table import OF_SIZE, JobTable
+from megamax_sync.store.proving import Proof, Proving
+from megamax_sync.store.table import OF_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,13 @@ class NewJob:
     folder: int | None
     #: Why it is made, for its history.
     reason: str
+    #: The account's list is to be asked before it is sent.
+    lookup: bool = False
+    #: What proves that it has been uploaded.
+    proof: Proof | None = None
 
 
-class Making(JobTable):
+class Making(Proving):
     """A job's first step."""
 
     def add(
@@ -53,8 +58,8 @@ class Making(JobTable):
             )
             self.database.write_each(
                 "INSERT INTO job (id, placed, path, root, state, ready, size, mtime_ns, ctime_ns, "
-                "dev, ino, match_key, folder, created_at, updated_at, cleared) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
+                "dev, ino, match_key, folder, lookup, created_at, updated_at, cleared) "
+                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
                 f"AND NOT {OF_SIZE})",
                 [
                     (
@@ -70,6 +75,7 @@ class Making(JobTable):
                         one.stamp.ino,
                         match_key(os.path.basename(one.path)),
                         one.folder,
+                        int(one.lookup),
                         now,
                         now,
                         int(ready),
@@ -86,4 +92,7 @@ class Making(JobTable):
                     for job, one in zip(ids, new, strict=True)
                 ],
             )
+            for job, one in zip(ids, new, strict=True):
+                if one.proof is not None:
+                    self.prove(job, one.proof, f"its sidecar names it: {one.proof.hashid}")
         return ids

@@ -33,6 +33,30 @@ class Settings:
         self.put("paused", "1" if value else None)
 
     @property
+    def born(self) -> str | None:
+        """By which this queue is known from a new one; None before the first start is through."""
+        return self.get("born")
+
+    @property
+    def lost_at(self) -> float | None:
+        """When it was found that the queue before this one was lost; Unix time, None for never."""
+        value = self.get("lost_at")
+        return None if value is None else float(value)
+
+    @lost_at.setter
+    def lost_at(self, value: float | None) -> None:
+        self.put("lost_at", None if value is None else repr(value))
+
+    @property
+    def rebuilding(self) -> str | None:
+        """How the queue before this one was lost, while this is still made from what is left."""
+        return self.get("rebuilding")
+
+    @rebuilding.setter
+    def rebuilding(self, value: str | None) -> None:
+        self.put("rebuilding", value)
+
+    @property
     def bwlimit(self) -> str | None:
         """A bandwidth limit in place of the configured one, as MEGAMAX_BWLIMIT is written."""
         return self.get("bwlimit")

@@ -35,6 +35,7 @@ def job_of(row: sqlite3.Row) -> Job:
     values["state"] = JobState(values["state"])
     values["ready"] = bool(values["ready"])
     values["sidecar_due"] = bool(values["sidecar_due"])
+    values["lookup"] = bool(values["lookup"])
     return Job(stamp=FileStamp(size, mtime_ns, ctime_ns, dev, ino), **values)
 
 

@@ -99,7 +99,7 @@ class Lookup:
             )
             return False
         # One that was sent by a process that is dead has none yet.
-        fingerprint = attempt.fingerprint or _fingerprint(job.path, job.stamp, beat)
+        fingerprint = attempt.fingerprint or read_fingerprint(job.path, job.stamp, beat)
         created = remote.created_at.timestamp() if remote.created_at else None
         with self._store.transaction():
             if self._store.journal.owned([remote.hashid]):
@@ -136,10 +136,10 @@ def _replaced(job: Job, attempt: Attempt, beat: Callable[[], None]) -> bool:
         return False
     # Nobody has verified the file when the answer was lost; only the content can tell.
     sent = attempt.fingerprint
-    return now.size != attempt.size or sent is None or _fingerprint(job.path, now, beat) != sent
+    return now.size != attempt.size or sent is None or read_fingerprint(job.path, now, beat) != sent
 
 
-def _fingerprint(path: bytes, stamp: FileStamp, beat: Callable[[], None]) -> str | None:
+def read_fingerprint(path: bytes, stamp: FileStamp, beat: Callable[[], None]) -> str | None:
     """Read a file, if it is still this version of it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)

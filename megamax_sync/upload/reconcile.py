@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from megamax_sync.api.models import RemoteFile
-from megamax_sync.job import REMOTE_FAILED, match_key
+from megamax_sync.job import REMOTE_CONVERTED, REMOTE_FAILED, Job, match_key
 from megamax_sync.store import Attempt
 
 #: The Date header has whole seconds, and a service's database need not agree with its web server.
@@ -51,6 +51,29 @@ def find(
     return fitting[0] if len(fitting) == 1 and not rivals else None
 
 
+def choose(job: Job, listed: Sequence[RemoteFile], owned: Collection[str]) -> RemoteFile | None:
+    """Return the listed file that a job's file was uploaded as, by hand or before a loss, or None.
+
+    Nothing tells it from others of its size and name, so any of them will do: best one in the job's
+    folder, then one that is converted, then the oldest. Whether another file of ours may be meant
+    is for the caller to know.
+    """
+    key = match_key(job.name)
+    fitting = [
+        remote
+        for remote in listed
+        if remote.size == job.stamp.size
+        and remote.status != REMOTE_FAILED
+        and remote.hashid not in owned
+        and match_key(remote.name) == key
+    ]
+
+    def rank(remote: RemoteFile) -> tuple[bool, bool, float]:
+        return remote.folder != job.folder, remote.status != REMOTE_CONVERTED, _made(remote)
+
+    return min(fitting, key=rank, default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """When to ask the list again, and when to believe that the file did not arrive."""
@@ -59,16 +82,17 @@ class Patience:
 
     def next_lookup(self, attempt: Attempt) -> float:
         """Seconds until the list is asked again, after it was asked ``attempt.lookups`` times."""
-        return min(self._span(attempt) / 7 * 2.0 ** min(attempt.lookups, 3), _LONGEST_WAIT)
+        return min(self.span(attempt.size) / 7 * 2.0 ** min(attempt.lookups, 3), _LONGEST_WAIT)
 
     def exhausted(self, attempt: Attempt, now: float) -> bool:
         """Tell whether the list was asked often enough, and over a long enough time."""
         since = attempt.begun_at if attempt.unknown_at is None else attempt.unknown_at
-        return attempt.lookups >= MIN_LOOKUPS and now - since >= self._span(attempt) * 0.9
+        return attempt.lookups >= MIN_LOOKUPS and now - since >= self.span(attempt.size) * 0.9
 
-    def _span(self, attempt: Attempt) -> float:
+    def span(self, size: int) -> float:
+        """Seconds that the service may take to list a file of this size that it has."""
         # Look-ups at 0, 1, 3 and 7 sevenths of it.
-        return min(max(7 * self.first, attempt.size / _LISTING_RATE), _LONGEST_WAIT)
+        return min(max(7 * self.first, size / _LISTING_RATE), _LONGEST_WAIT)
 
 
 def _new_enough(remote: RemoteFile, attempt: Attempt) -> bool:

@@ -15,7 +15,9 @@ from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
     CredentialsRejected,
+    FileChanged,
     FileError,
+    FileVanished,
     InsecureUrl,
     MegamaxError,
     ServiceError,
@@ -25,6 +27,7 @@ from megamax_sync.errors import (
 from megamax_sync.job import Job
 from megamax_sync.loop import Loop
 from megamax_sync.store import Attempt, Store
+from megamax_sync.upload.adoption import Adoption
 from megamax_sync.upload.ledger import Ledger
 from megamax_sync.upload.lookup import Lookup
 from megamax_sync.upload.sending import (
@@ -65,6 +68,8 @@ class Uploader(Loop):
         policy: RetryPolicy,
         ledger: Ledger,
         lookup: Lookup,
+        adoption: Adoption,
+        may_look_up: Callable[[], bool],
         preflight: Callable[[Job], None],
         owner: str,
         under: Sequence[bytes] | None,
@@ -98,6 +103,8 @@ class Uploader(Loop):
         ledger.wait_as(self.patience)
         self._ledger = ledger
         self._lookup = lookup
+        self._adoption = adoption
+        self._may_look_up = may_look_up
         self._preflight = preflight
         self._owner = f"{owner}/{number}"
         self._under = under
@@ -157,17 +164,24 @@ class Uploader(Loop):
         # Asked again: the wait at the gates may have been a long one.
         if self._store.settings.paused:
             raise _Neutral(None)
+        lookups = self._may_look_up()
         with self._store.transaction():
-            job = self._store.jobs.claim(self._owner, self._under, cleared=self._dedupe)
+            job = self._store.jobs.claim(
+                self._owner, self._under, cleared=self._dedupe, lookups=lookups
+            )
             unknown = self._store.journal.unknown_of(job) if job else []
+            sent_now = job is not None and not unknown and not job.lookup
             # In the same commit as the claim: from now on no twin of it is claimed.
-            attempt = self._store.journal.begin(job) if job and not unknown else None
+            attempt = self._store.journal.begin(job) if job and sent_now else None
         self._claimed = None if job is None else (job, attempt)
         if job is None:
-            due = self._store.jobs.next_claim(self._under, cleared=self._dedupe)
+            due = self._store.jobs.next_claim(self._under, cleared=self._dedupe, lookups=lookups)
             raise _Neutral(None if due is None else max(0.05, due - self.clock.now()))
         if attempt is None:
-            self._reconcile(job, unknown)
+            if unknown:
+                self._reconcile(job, unknown)
+            else:
+                self._adopt(job)
             raise _Neutral(0.0)
         try:
             fd = open_unchanged(job)
@@ -203,6 +217,22 @@ class Uploader(Loop):
         elif not self._ledger.used_up(job):
             # Not begun here: only a claim sees to it that no twin is open at the same time.
             self._ledger.release(job, "it did not arrive", error=job.error)
+
+    def _adopt(self, job: Job) -> None:
+        """See whether the account has a job's file already; the job is taken care of then."""
+        try:
+            wait = self._adoption.settle(self._client, job, self.beat)
+        except (FileVanished, FileChanged) as error:
+            # What became of it is for the watch to find out.
+            self._ledger.release(job, str(error), ready=False)
+        except MegamaxError as error:
+            self._ledger.hand_back(job, str(error), error=job.error)
+            raise
+        else:
+            if wait is not None and wait > 0:
+                self._ledger.look_again(job, wait)
+            elif wait is not None:
+                self._ledger.release(job, "the account does not have it", error=job.error)
 
     # -- sending -----------------------------------------------------------------------------
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import enum
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
-from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.fingerprint import has_content
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
-from megamax_sync.store import NewJob, Store
+from megamax_sync.store import NewJob, Proof, Store
 from megamax_sync.store.resting import Version
 from megamax_sync.watch.following import Following
 from megamax_sync.watch.rules import Folders
@@ -59,6 +61,31 @@ def need(job: Job | None, stamp: FileStamp) -> Need:
     return Need.NOTHING if job.stamp.mtime_ns == stamp.mtime_ns else Need.ADD
 
 
+class Past(Protocol):
+    """What is known of files that have no job."""
+
+    def prepare(self, beat: Callable[[], None], /) -> None:
+        """Get ready, before anything is queued. ``beat`` is called meanwhile."""
+
+    def proof(self, path: bytes, root: bytes | None, stamp: FileStamp, /) -> Proof | None:
+        """Return what proves, perhaps together with its content, that a file was uploaded."""
+
+    def proven(self) -> None:
+        """A proof was taken."""
+
+    def unsure(self, stamp: FileStamp, /) -> bool:
+        """Tell whether a file without a proof may have been uploaded all the same."""
+
+
+@dataclass(slots=True)
+class _Compared:
+    """What reading has shown: what has to wait for it, what is the same, what is proven."""
+
+    later: list[tuple[Found, Need]] = field(default_factory=list)
+    touched: dict[bytes, bool] = field(default_factory=dict)
+    proofs: dict[bytes, Proof] = field(default_factory=dict)
+
+
 class Intake:
     """Puts finished files into the queue."""
 
@@ -67,12 +94,16 @@ class Intake:
         store: Store,
         folders: Folders,
         beat: Callable[[], None],
+        past: Past | None = None,
         lost: Callable[[bytes], bool] = lambda root: not os.path.isdir(root),
     ) -> None:
         """``beat`` is called while a file is read, and may raise to end that; ``lost`` tells
         which watched folders are missing.
+
+        Without a ``past`` nothing is known: for files that somebody else is to find finished.
         """
         self._store = store
+        self._past = past
         self._folders = folders
         self._beat = beat
         self._following = Following(store, lost, beat)
@@ -147,20 +178,10 @@ class Intake:
         ``enough`` is asked before each further file that has to be read whole: new files must
         not wait until a touched library has been compared.
         """
-        later: list[tuple[Found, Need]] = []
-        touched: dict[bytes, bool] = {}
-        if ready:
-            # It may have been moved while it was waited for.
-            known = self._follow(files)
-        else:
-            known = self._store.jobs.latest_each([one.path for one in files])
-        for one in files:
-            job = known.get(one.path)
-            if job is not None and need(job, one.stamp) is Need.COMPARE:
-                if touched and enough():
-                    later.append((one, Need.COMPARE))
-                else:
-                    touched[one.path] = self._only_touched(one, job)
+        # It may have been moved while it was waited for.
+        known = self._follow(files) if ready else self._latest(files)
+        seen = self._compare(files, known, ready=ready, enough=enough)
+        later, touched, proofs = seen.later, seen.touched, seen.proofs
         postponed = {one.path for one, _ in later}
         with self._store.transaction():
             paths = [one.path for one in files if one.path not in postponed]
@@ -174,17 +195,49 @@ class Intake:
                     continue
                 job = known.get(one.path)
                 what = need(job, one.stamp)
-                if job is not None and touched.get(one.path, False):
+                if what is Need.COMPARE and job is not None and touched.get(one.path, False):
                     self._store.jobs.restamp(job, one.stamp)
                 elif what in {Need.ADD, Need.COMPARE}:
                     new.append((one, job))
                 elif job is not None and what in {Need.RETURN, Need.UPDATE}:
-                    self._put_back(one, job, what, ready=ready)
+                    self._put_back(one, job, what, ready=ready, proof=proofs.get(one.path))
                 if what is Need.LATER:
                     later.append((one, what))
-            self._add(new, ready=ready)
+            self._add(new, proofs, ready=ready)
             self._skip_overtaken(paths)
         return later
+
+    def _latest(self, files: Sequence[Found]) -> dict[bytes, Job]:
+        return self._store.jobs.latest_each([one.path for one in files])
+
+    def _compare(
+        self,
+        files: Sequence[Found],
+        known: Mapping[bytes, Job],
+        *,
+        ready: bool,
+        enough: Callable[[], bool],
+    ) -> _Compared:
+        """Read the files of which only the content can tell what they are."""
+        seen = _Compared()
+        for one in files:
+            job = known.get(one.path)
+            compare = job is not None and need(job, one.stamp) is Need.COMPARE
+            proof = self._proof(one, job) if ready else None
+            if proof is not None and proof.certain:
+                seen.proofs[one.path] = proof
+                continue
+            described = proof or (job if compare else None)
+            if described is None:
+                continue
+            if seen.touched and enough():
+                seen.later.append((one, Need.COMPARE))
+                continue
+            same = has_content(one.path, described.fingerprint, self._beat)
+            seen.touched[one.path] = same
+            if proof is not None and same:
+                seen.proofs[one.path] = proof
+        return seen
 
     def _skip_overtaken(self, paths: Sequence[bytes]) -> None:
         """See to jobs whose file is gone, as another one was moved to its place."""
@@ -195,7 +248,26 @@ class Intake:
                 # An earlier attempt may have arrived: the upload looks for that first.
                 self._store.jobs.settle(job, job.stamp)
 
-    def _add(self, new: Sequence[tuple[Found, Job | None]], *, ready: bool) -> None:
+    def _proof(self, one: Found, job: Job | None) -> Proof | None:
+        """Return what proves the upload of a file that nobody has tried to send yet."""
+        fresh = job is None or (
+            job.state is JobState.QUEUED
+            and not job.ready
+            # Whether a lost upload of it has arrived is found out by the list.
+            and not self._store.journal.unknown_of(job)
+        )
+        return self._past.proof(one.path, one.root, one.stamp) if self._past and fresh else None
+
+    def _unsure(self, one: Found) -> bool:
+        return self._past is not None and self._past.unsure(one.stamp)
+
+    def _add(
+        self,
+        new: Sequence[tuple[Found, Job | None]],
+        proofs: Mapping[bytes, Proof],
+        *,
+        ready: bool,
+    ) -> None:
         jobs = self._store.jobs.add_each(
             [
                 NewJob(
@@ -204,6 +276,8 @@ class Intake:
                     one.root,
                     self._folders.of(one.path, one.root),
                     "found" if before is None else "the file was replaced",
+                    lookup=before is None and self._unsure(one),
+                    proof=proofs.get(one.path),
                 )
                 for one, before in new
             ],
@@ -211,9 +285,22 @@ class Intake:
         )
         log = _log.bind()
         for job, (one, _) in zip(jobs, new, strict=True):
-            log.info("file.queued", job=job, path=one.path, size=one.stamp.size)
+            proof = proofs.get(one.path)
+            if proof is None:
+                log.info("file.queued", job=job, path=one.path, size=one.stamp.size)
+            else:
+                self._say_proven(job, one, proof)
 
-    def _put_back(self, one: Found, job: Job, what: Need, *, ready: bool) -> None:
+    def _say_proven(self, job: int, one: Found, proof: Proof) -> None:
+        assert self._past is not None
+        self._past.proven()
+        _log.info(
+            "upload.reconciled", job=job, path=one.path, hashid=proof.hashid, found_in="sidecar"
+        )
+
+    def _put_back(
+        self, one: Found, job: Job, what: Need, *, ready: bool, proof: Proof | None
+    ) -> None:
         jobs = self._store.jobs
         if what is Need.RETURN:
             if ready:
@@ -222,20 +309,13 @@ class Intake:
                 jobs.move(job.id, job.state, JobState.QUEUED, _BACK, ready=0, error=None)
         elif ready:
             jobs.settle(job, one.stamp)
+            if proof is not None:
+                jobs.prove(job.id, proof, f"its sidecar names it: {proof.hashid}")
+                self._say_proven(job.id, one, proof)
+                return
+            if self._unsure(one):
+                jobs.to_look_up([job.id])
         else:
             # It stays as it is: the upload, or the watch, finds out by itself.
             return
         _log.info("file.queued", job=job.id, path=one.path, size=one.stamp.size)
-
-    def _only_touched(self, one: Found, job: Job) -> bool:
-        """Read a file whose size is the known one; True when the content is, too."""
-        try:
-            fd = os.open(one.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return fingerprint_of(fd, self._beat) == job.fingerprint
-        except OSError:
-            return False
-        finally:
-            os.close(fd)

@@ -12,7 +12,7 @@ from megamax_sync.errors import UploadCancelled
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
 from megamax_sync.watch.coverage import Coverage
-from megamax_sync.watch.intake import Intake
+from megamax_sync.watch.intake import Intake, Past
 from megamax_sync.watch.rules import Folders, Rules
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settler import Settler
@@ -31,6 +31,10 @@ _MOST_UNSEEN, _MOST_SOON = 10_000, 20_000
 _LOOK_PAUSE = 1.0
 
 
+#: How long after the first scan the files that it found may take to be known, in seconds.
+_TAKES_IN = 120.0
+
+
 class Watcher(Loop):
     """Scans, waits until files are finished, and queues them."""
 
@@ -44,12 +48,16 @@ class Watcher(Loop):
         allow_sparse: bool,
         rescan_seconds: float,
         observer: str | None,
+        past: Past | None = None,
         clock: Clock,
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
     ) -> None:
-        """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told."""
+        """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told.
+
+        ``past`` knows of files that have no job.
+        """
         super().__init__(
             "watcher",
             changes=store.database,
@@ -61,6 +69,7 @@ class Watcher(Loop):
         self._store = store
         self._rules = rules
         self._rescan_seconds = rescan_seconds
+        self._past = past
         self.coverage = Coverage(
             rules.roots,
             self.mark,
@@ -69,7 +78,7 @@ class Watcher(Loop):
             expected=store.views.waits_in,
             clock=clock,
         )
-        self._intake = Intake(store, folders, self._beat_or_stop, self.coverage.roots.lost)
+        self._intake = Intake(store, folders, self._beat_or_stop, past, self.coverage.roots.lost)
         self._settler = Settler(
             store,
             rules,
@@ -91,11 +100,14 @@ class Watcher(Loop):
             beat=self._beat_or_stop,
         )
         self._rescan_at: float | None = 0.0
+        self._taken_in_at: float | None = None
         self._unsettled_mark = 0
         self._started = False
         self._watched_until = 0.0
         #: Set once everything has been walked for the first time.
         self.scanned = threading.Event()
+        #: Set once what that has found is in the queue, but for what is still being written.
+        self.taken_in = threading.Event()
 
     # -- told from outside -------------------------------------------------------------------
 
@@ -132,6 +144,9 @@ class Watcher(Loop):
     def step(self) -> float | None:
         """Walk a little, look at what is due, queue what is finished."""
         if not self._started:
+            if self._past is not None:
+                # Before anything is queued; tried again if it fails.
+                self._past.prepare(self._beat_or_stop)
             self._started = True
             self.coverage.start()
         now = self.clock.monotonic()
@@ -144,7 +159,17 @@ class Watcher(Loop):
         self._walk(self.clock.monotonic() + _SLICE)
         # A slice of its own: a long scan must not hold up what is finished.
         self._settler.look_at_due(self.clock.monotonic() + _SLICE)
+        if self.scanned.is_set() and not self.taken_in.is_set():
+            self._see_whether_taken_in()
         return self._seconds_to_next()
+
+    def _see_whether_taken_in(self) -> None:
+        """Where new files come all the time, what the first scan found is in after a while."""
+        now = self.clock.monotonic()
+        self._taken_in_at = self._taken_in_at or now + _TAKES_IN
+        if self.settled() or now >= self._taken_in_at:
+            self.taken_in.set()
+            self._store.database.wake()
 
     def _walk(self, until: float) -> None:
         while not self._crowded() and (now := self.clock.monotonic()) < until:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from megamax_sync.config import load
-from megamax_sync.daemon import rules as settings_rules
+from megamax_sync.wanted import rules as settings_rules
 from megamax_sync.watch.rules import Folders, Rules, unwanted_always
 
 ROOT = b"/w"

@@ -1,0 +1,204 @@
+"""What is known about a file that has no job: has it been uploaded, by whom it matters to?
+
+A sidecar of this account and service proves the upload of exactly the file that it describes. Where
+a queue was lost, files without one may have been uploaded all the same: the account's list is asked
+about those before they are sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import structlog
+
+from megamax_sync import sidecar
+from megamax_sync.api.models import usable_hashid
+from megamax_sync.clock import Clock
+from megamax_sync.job import REMOTE_CONVERTED, SIDECAR_SUFFIX, FileStamp
+from megamax_sync.recovery.opening import Loss
+from megamax_sync.sidecar import Placement, Sidecar
+from megamax_sync.state import StateFolder
+from megamax_sync.store import Proof, Store
+
+_log = structlog.get_logger()
+
+#: The links of files that are done are asked for again over this time, in seconds, so that those of
+#: a whole library are not asked for at one moment; the sooner, the sooner they expire.
+_SPREAD, _SPREAD_EXPIRED = 86400.0, 3600.0
+
+
+class Evidence:
+    """Of one instance at work."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        folder: StateFolder,
+        placement: Placement,
+        *,
+        service: str,
+        account: Callable[[], str],
+        adopt: bool,
+        loss: Loss | None,
+    ) -> None:
+        """``account`` gives the login's mark. ``adopt``: every new file may have been uploaded.
+
+        ``loss`` is what the opening of the queue found.
+        """
+        self._store = store
+        self._clock = clock
+        self._folder = folder
+        self._placement = placement
+        self._service = service
+        self._account = account
+        self._adopt = adopt
+        self._loss = loss
+        self._lost_at: float | None = None
+        self._rebuilding = False
+        self._rng = random.Random()
+
+    # -- is this the first start? ------------------------------------------------------------
+
+    def prepare(self, beat: Callable[[], None]) -> None:
+        """Find out whether a queue was lost; before any file is put into this one.
+
+        ``beat`` is called now and then, and may raise to end it.
+        """
+        settings = self._store.settings
+        if settings.born is None:
+            loss = self._loss
+            if loss is None and self._folder.had_queue():
+                loss = Loss("it was deleted")
+            if loss is None and self._is_known(beat):
+                loss = Loss("it is not there, and there are sidecars of this account")
+            with self._store.transaction():
+                if loss is not None:
+                    self._note(loss)
+                settings.put("born", repr(self._clock.wall()))
+        self._folder.note_queue()
+        # A clock that was wrong by years must not have us ask about files for ever.
+        now = self._clock.now()
+        if settings.lost_at is not None and settings.lost_at > now:
+            settings.lost_at = now
+        self._lost_at = settings.lost_at
+        self._rebuilding = settings.rebuilding is not None
+
+    def rebuilt(self) -> None:
+        """What the first scan after a loss has found is in the queue: say so, once."""
+        said = self._store.settings.rebuilding
+        if said is not None:
+            counts = {state.value: n for state, n in self._store.views.counts().items() if n}
+            to_look_up = self._store.jobs.rests_of_lookups()
+            self._store.settings.rebuilding = None
+            _log.warning("queue.rebuilt", **json.loads(said), jobs=counts, to_look_up=to_look_up)
+        self._rebuilding = False
+
+    def _note(self, loss: Loss) -> None:
+        self._store.settings.lost_at = self._lost_at = self._clock.now()
+        self._store.settings.rebuilding = loss.encode()
+        self._rebuilding = True
+        # Whatever has been queued by then.
+        self._store.jobs.to_look_up(every=True)
+        _log.warning("queue.lost", reason=loss.reason, set_aside=loss.set_aside, **loss.saved)
+
+    def _is_known(self, beat: Callable[[], None]) -> bool:
+        """Look for any sidecar of this account: by names alone, until one is found."""
+        for path in self._sidecars(beat):
+            found = sidecar.read(path)
+            if found is not None and self._is_ours(found):
+                return True
+        return False
+
+    def _sidecars(self, beat: Callable[[], None]) -> Iterator[bytes]:
+        folders = self._placement.places()
+        while folders:
+            folder = folders.pop()
+            beat()
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.name.endswith(SIDECAR_SUFFIX):
+                            yield entry.path
+                        elif entry.is_dir(follow_symlinks=False):
+                            folders.append(entry.path)
+            except OSError:
+                # What cannot be listed proves nothing.
+                continue
+
+    # -- one file ----------------------------------------------------------------------------
+
+    def proof(self, path: bytes, root: bytes | None, stamp: FileStamp) -> Proof | None:
+        """Return what proves that this file has been uploaded, or may do so; None for nothing.
+
+        One that is not ``certain`` proves it if the file has its fingerprint.
+        """
+        place = self._placement.of(path, root)
+        for where in dict.fromkeys((place, sidecar.beside(path))):
+            found = sidecar.read(where)
+            if found is None or not self._is_ours(found) or found.source.size != stamp.size:
+                continue
+            certain = found.source.mtime_ns == str(stamp.mtime_ns)
+            if not certain and found.source.fingerprint is None:
+                continue
+            if usable_hashid(found.hashid) and not self._store.journal.is_discarded(found.hashid):
+                outdated = not certain or where != place
+                return self._proof(found, where, certain=certain, outdated=outdated)
+        return None
+
+    def unsure(self, stamp: FileStamp) -> bool:
+        """Tell whether a file without a proof may have been uploaded before."""
+        if self._adopt or self._rebuilding:
+            return True
+        # Who puts its disk back, or moves it in, a week after the loss, has the older files again.
+        oldest = min(stamp.mtime_ns, stamp.ctime_ns) / 1e9
+        return self._lost_at is not None and oldest < self._lost_at
+
+    def proven(self) -> None:
+        """A sidecar has proven an upload of which the queue knew nothing.
+
+        At a first start without any other sign, so far: other files may have been uploaded, too.
+        """
+        if self._lost_at is None:
+            with self._store.transaction():
+                self._note(Loss("there are sidecars of this account"))
+
+    def _is_ours(self, found: Sidecar) -> bool:
+        return found.service == self._service and found.account == self._account()
+
+    def _proof(self, found: Sidecar, where: bytes, *, certain: bool, outdated: bool) -> Proof:
+        return Proof(
+            hashid=found.hashid,
+            status=found.status,
+            name=found.name,
+            size=found.size,
+            poster=found.poster,
+            uploaded_at=_unix(found.uploaded_at),
+            converted_at=_unix(found.converted_at) if found.status == REMOTE_CONVERTED else None,
+            mirrors=sidecar.parts_json(found.mirrors),
+            direct=sidecar.parts_json(found.direct),
+            direct_error=found.direct_error,
+            fingerprint=found.source.fingerprint,
+            sidecar=where,
+            certain=certain,
+            outdated=outdated,
+            look_in=self._look_in(found),
+            complete=any(group.mirrors for group in found.mirrors),
+        )
+
+    def _look_in(self, found: Sidecar) -> float:
+        ends = [end for end in (_unix(link.expires_at) for link in found.direct) if end is not None]
+        left = min(ends, default=self._clock.now() + 2 * _SPREAD) - self._clock.now()
+        most = min(_SPREAD, left / 2) if left > 0 else _SPREAD_EXPIRED
+        return self._rng.uniform(0.0, most)
+
+
+def _unix(moment: str | None) -> float | None:
+    try:
+        return None if moment is None else datetime.fromisoformat(moment).timestamp()
+    except (ValueError, OverflowError):
+        return None

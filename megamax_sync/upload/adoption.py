@@ -1,0 +1,196 @@
+"""Take a file for uploaded that the account already has: put there by hand, or before a loss.
+
+Nothing but size and name tells, so one listed file is only taken where no other file of ours may
+be meant: two different videos of one size and name are both sent, as a sidecar that names another
+video's upload is worse than a copy too many.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.models import RemoteFile
+from megamax_sync.clock import Clock
+from megamax_sync.errors import FileChanged, FileError, FileVanished, ServiceRefusal
+from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.job import Job
+from megamax_sync.store import Store
+from megamax_sync.upload.lookup import read_fingerprint
+from megamax_sync.upload.reconcile import Patience, choose
+from megamax_sync.upload.sending import open_unchanged
+
+_log = structlog.get_logger()
+
+#: A list serves for this long, in seconds, or for so many times as long as it took to get.
+_KEPT, _KEPT_TIMES = 60.0, 20.0
+#: Up to so many other files of one size and name are read to see whether all are the same.
+_COMPARED = 8
+
+
+class Listing:
+    """The account's lists, by folder, shared by all who look new files up: one call for a burst."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        #: By folder: when it was asked for and until when it serves, and its files by size.
+        self._lists: dict[int | None, tuple[float, float, dict[int, list[RemoteFile]]]] = {}
+
+    def of_size(
+        self,
+        client: MegamaxClient,
+        folder: int | None,
+        size: int,
+        *,
+        since: float,
+        beat: Callable[[], None],
+    ) -> list[RemoteFile]:
+        """Return the files of one size, from a list that was asked for ``since`` this moment.
+
+        ``folder`` None: the list without one. ``since`` is a moment of ``Clock.now()``. Raises what
+        the call raises.
+        """
+        while not self._lock.acquire(timeout=1.0):
+            beat()
+        try:
+            asked, until, sizes = self._lists.get(folder, (0.0, 0.0, {}))
+            now = self._clock.now()
+            if asked < since or now >= until:
+                sizes = {}
+                for remote in client.files(folder=folder):
+                    if remote.size is not None:
+                        sizes.setdefault(remote.size, []).append(remote)
+                took = self._clock.now() - now
+                kept = max(_KEPT, took * _KEPT_TIMES)
+                self._lists[folder] = (now, now + took + kept, sizes)
+            return sizes.get(size, [])
+        finally:
+            self._lock.release()
+
+
+class Adoption:
+    """Looks a job's file up before it is sent for the first time."""
+
+    def __init__(self, store: Store, clock: Clock, listing: Listing, *, first: float) -> None:
+        """``first`` is that of :class:`~megamax_sync.upload.reconcile.Patience`."""
+        self._store = store
+        self._clock = clock
+        self._listing = listing
+        self._patience = Patience(first)
+
+    def settle(self, client: MegamaxClient, job: Job, beat: Callable[[], None]) -> float | None:
+        """Look the file up, and act on it.
+
+        Returns None when it was found (the job is taken care of), the seconds until the list has to
+        be asked again, or 0.0 when it is to be sent. Raises what the call raises, and
+        :class:`FileVanished` or :class:`FileChanged` for a file that is not the one queued.
+        """
+        lost_at = self._store.settings.lost_at
+        # An upload that was under way when the queue was lost may not be listed yet.
+        sure_at = 0.0 if lost_at is None else lost_at + self._patience.span(job.stamp.size)
+        now = self._clock.now()
+        since = sure_at if sure_at <= now else 0.0
+        for folder in dict.fromkeys((None, job.folder)):
+            while (remote := self._find(client, job, folder, since, beat)) is not None:
+                if not self._is_meant(job, remote, beat):
+                    self._store.jobs.looked_up(job)
+                    return 0.0
+                if self._take(job, remote, beat):
+                    return None
+        if sure_at > now:
+            return sure_at - now
+        self._store.jobs.looked_up(job)
+        return 0.0
+
+    def _find(
+        self,
+        client: MegamaxClient,
+        job: Job,
+        folder: int | None,
+        since: float,
+        beat: Callable[[], None],
+    ) -> RemoteFile | None:
+        try:
+            listed = self._listing.of_size(client, folder, job.stamp.size, since=since, beat=beat)
+        except ServiceRefusal:
+            if folder is None:
+                raise
+            # A folder that is no more says nothing about the service.
+            return None
+        return choose(job, listed, self._store.journal.owned(one.hashid for one in listed))
+
+    def _is_meant(self, job: Job, remote: RemoteFile, beat: Callable[[], None]) -> bool:
+        """Tell whether the listed file can be no other file of ours."""
+        twins = self._store.jobs.twins(job)
+        if not twins or self._are_one(job, twins, beat):
+            return True
+        _log.warning(
+            "upload.ambiguous",
+            job=job.id,
+            path=job.path,
+            hashid=remote.hashid,
+            others=[os.fsdecode(one.path) for one in twins[:_COMPARED]],
+        )
+        return False
+
+    @staticmethod
+    def _are_one(job: Job, twins: Sequence[Job], beat: Callable[[], None]) -> bool:
+        """Tell whether files of one size and name have the same content."""
+        if len(twins) > _COMPARED:
+            return False
+        content = read_fingerprint(job.path, job.stamp, beat)
+        return content is not None and all(
+            read_fingerprint(one.path, one.stamp, beat) == content for one in twins
+        )
+
+    def _take(self, job: Job, remote: RemoteFile, beat: Callable[[], None]) -> bool:
+        """Take a listed file as this job's; False if another has it by now."""
+        fingerprint = self._content(job, beat)
+        created = remote.created_at.timestamp() if remote.created_at else None
+        with self._store.transaction():
+            if self._store.journal.owned([remote.hashid]):
+                return False
+            taken = self._store.jobs.arrived(
+                job,
+                hashid=remote.hashid,
+                status=remote.status,
+                name=remote.name,
+                size=remote.size,
+                uploaded_at=created,
+                fingerprint=fingerprint,
+                stamp=job.stamp,
+                reason=f"the account has it already, as {remote.hashid}",
+            )
+            if taken:
+                self._store.jobs.note_arrival(job.id, created or 0.0)
+        if taken:
+            _log.info(
+                "upload.reconciled",
+                job=job.id,
+                path=job.path,
+                hashid=remote.hashid,
+                found_in="account",
+                adopted=True,
+            )
+        return True
+
+    @staticmethod
+    def _content(job: Job, beat: Callable[[], None]) -> str | None:
+        """Read the file, by which it is known again once it is touched; None if it cannot be."""
+        try:
+            fd = open_unchanged(job)
+        except FileError as error:
+            if isinstance(error, FileVanished | FileChanged):
+                raise
+            return None
+        try:
+            return fingerprint_of(fd, beat)
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
