@@ -135,6 +135,12 @@ class Journal:
         sql = "SELECT 1 FROM attempt WHERE outcome = 'arrived' AND ended_at > ? LIMIT 1"
         return self._db.read_one(sql, moment) is not None
 
+    def arrived_at(self, hashid: str) -> float | None:
+        """Return when an upload of ours arrived (Unix time); None for a hashid of another origin."""
+        sql = "SELECT max(ended_at) FROM attempt WHERE hashid = ? AND outcome = 'arrived'"
+        row = self._db.read_one(sql, hashid)
+        return row[0] if row else None
+
     def rescue(self) -> None:
         """At start: nobody is sending. What had not begun to be sent failed; the rest is unknown.
 
