@@ -142,7 +142,7 @@ class World:
             self._put(path)
         self.faults.clear()
         for call, fault in self.rng.choices(self._bad_days(), k=self.rng.randint(0, 2)):
-            self.faults.add(call, fault, self.rng.choice([1, 2, (1, 2, 3)]))
+            self.faults.add(call, fault, self.rng.choice([(1,), (2,), (1, 2, 3)]))
 
     def _put(self, path: Path) -> None:
         data = self.rng.randbytes(self.rng.choice(SIZES))

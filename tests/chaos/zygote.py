@@ -90,7 +90,7 @@ class Zygote:
 
 def main() -> None:
     """Fork when told, reap when told, end when nobody is left to tell."""
-    import megamax_sync.cli.app  # noqa: F401 - what all its runs need, imported once
+    import megamax_sync.cli.app
     import megamax_sync.cli.run
     import megamax_sync.cli.scan  # noqa: F401
 

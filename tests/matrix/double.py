@@ -230,12 +230,12 @@ class Double:
         }
         data = fields["file"].get_payload(decode=True)
         assert isinstance(data, bytes)
-        folder = fields["folder"].get_payload() if "folder" in fields else None
+        folder = str(fields["folder"].get_payload()) if "folder" in fields else None
         sha = hashlib.sha256(data).hexdigest()
         name = fields["file"].get_filename() or ""
         with self.lock:
             number = len(self.stored)
-            one = Stored(f"H{number}x{sha[:6]}", name, len(data), sha, folder and str(folder))
+            one = Stored(f"H{number}x{sha[:6]}", name, len(data), sha, folder)
             self.stored.append(one)
         return one
 

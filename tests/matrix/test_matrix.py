@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from log_secrets import forms_of
-from matrix.double import KEY, LOGIN, Double
-from matrix.faults import FAULTS, WHEN, Fault, Kind, until
 from structlog.testing import capture_logs
 
+from matrix.double import KEY, LOGIN, Double
+from matrix.faults import FAULTS, WHEN, Fault, Kind, until
 from megamax_sync.config import load
 from megamax_sync.daemon import Daemon
 from megamax_sync.job import Job, JobState
@@ -75,9 +75,7 @@ class Cell:
 
 def cells() -> list[Cell]:
     """All of them."""
-    return [
-        Cell(call, fault, when) for call in FAULTS for fault in FAULTS[call] for when in WHEN
-    ]
+    return [Cell(call, fault, when) for call in FAULTS for fault in FAULTS[call] for when in WHEN]
 
 
 class Trial:
@@ -233,5 +231,7 @@ def test_every_fault_at_every_call_ends_well(
         if result != cell.expected()[0]
     }
     assert wrong == {}
-    faults = {call: len({cell.fault.name for cell in results if cell.call == call}) for call in FAULTS}
+    faults = {
+        call: len({cell.fault.name for cell in results if cell.call == call}) for call in FAULTS
+    }
     assert min(faults.values()) >= 20

@@ -104,7 +104,7 @@ def test_another_name_is_taken_only_if_nothing_else_explains_it() -> None:
 
 
 def test_another_name_is_not_ours_where_the_service_keeps_names() -> None:
-    """Another program's upload is told by its name, once the service was seen to keep plain ones."""
+    """Another program's upload is told by its name, once the service was seen to keep names."""
     strange, keeping = listed("s", name="untitled"), Habits(keeps_names=True)
     assert find(ATTEMPT, [strange], owned=(), rivals=0, habits=keeping) is None
     odd = replace(ATTEMPT, path="/drop/Серия\\1?.mp4".encode())
