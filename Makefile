@@ -26,7 +26,7 @@ $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 # The interpreter that the environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench chaos lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -75,6 +75,9 @@ format: $(STAMP) ## lay the code out as `make check` wants it
 
 bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --files 200' for less, printed only
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+chaos: $(STAMP) ## kill -9 everywhere, 1,000 times; CHAOS_ARGS='--kills 200 --seed 7' for other figures
+	@cd tests && ../$(BIN)/python -m chaos $(CHAOS_ARGS)
 
 lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade for newer versions
 	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements.lock pyproject.toml

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["canary"]
+
 RequireProgram = Callable[[str], str]
 
 # Slow machines are no finding, so there is no deadline; the time limit of a test stays. On CI a

@@ -23,6 +23,7 @@ TABLE: dict[str, set[str]] = {
     "systemd": set(),
     "sandbox": set(),
     "loopback": set(),
+    "childenv": set(),
     "config": {"errors", "loopback"},
     "job": {"errors"},
     "identity": {"job"},

@@ -151,6 +151,9 @@ class Gate:
         reason = "credentials" if error.blame is Blame.CREDENTIALS else "service"
         with self._lock:
             if entered != self._round:
+                if self.until is not None and error.retry_after is not None:
+                    # It counts once, but who asks for a longer wait gets it.
+                    self.until = max(self.until, self._clock.now() + error.retry_after)
                 return
             said = reason == self.paused_reason
             self._failures = self._failures + 1 if said else 1

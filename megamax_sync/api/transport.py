@@ -68,14 +68,16 @@ class Transport(httpx.BaseTransport):
         self._keep_alive = keep_alive
         self._ca_file = ca_file
         self._verify = verify
-        self._pools: dict[str | None, httpcore.ConnectionPool] = {}
+        #: By proxy, and whether TLS is to be spoken.
+        self._pools: dict[tuple[str | None, bool], httpcore.ConnectionPool] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request``; raises httpx's transport errors, none of which knows its request."""
         proxy = proxy_for(request.url, self._proxy)
-        pool = self._pools.get(proxy)
+        wanted = proxy, request.url.scheme == "https"
+        pool = self._pools.get(wanted)
         if pool is None:
-            pool = self._pools[proxy] = self._pool(proxy)
+            pool = self._pools[wanted] = self._pool(*wanted)
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -104,8 +106,9 @@ class Transport(httpx.BaseTransport):
         for pool in self._pools.values():
             pool.close()
 
-    def _pool(self, proxy: str | None) -> httpcore.ConnectionPool:
-        tls = trust(self._ca_file, verify=self._verify)
+    def _pool(self, proxy: str | None, secure: bool) -> httpcore.ConnectionPool:
+        # To read all certificates of the system takes longer than everything else at a start.
+        tls = trust(self._ca_file, verify=self._verify) if secure or proxy else None
         if proxy is None:
             return httpcore.ConnectionPool(
                 ssl_context=tls,

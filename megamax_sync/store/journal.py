@@ -9,7 +9,7 @@ and whose sender is gone may have arrived or not: it has to be looked up in the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from megamax_sync.clock import Clock
@@ -125,15 +125,38 @@ class Journal:
         sql = f"{SELECT} WHERE job = ? AND outcome IS NULL ORDER BY id"
         return [Attempt(*row) for row in self._db.read(sql, job.id)]
 
-    def unknown_of_size(self, size: int) -> list[Attempt]:
-        """Return all attempts without an outcome that sent this many bytes."""
-        sql = f"{SELECT} WHERE outcome IS NULL AND size = ? ORDER BY id"
-        return [Attempt(*row) for row in self._db.read(sql, size)]
+    def rivals(self, attempt: Attempt) -> int:
+        """Count the other attempts that may have made a file of this one's size.
+
+        Those without an outcome, and those of other jobs that the list did not show for as long as
+        it was asked: a service may list later still.
+        """
+        sql = "SELECT count(*) FROM attempt WHERE size = ? AND id != ? AND outcome IS NULL"
+        late = (
+            "SELECT count(*) FROM attempt "
+            "WHERE size = ? AND job IS NOT ? AND outcome = 'failed' AND lookups > 0"
+        )
+        counts = self._db.read(
+            f"{sql} UNION ALL {late}", attempt.size, attempt.id, attempt.size, attempt.job
+        )
+        return sum(row[0] for row in counts)
+
+    def arrived_as(self, hashids: Sequence[str]) -> dict[str, Attempt]:
+        """Return the attempts that arrived, as far as they are behind these hashids."""
+        marks = ",".join("?" * len(hashids))
+        sql = f"{SELECT} WHERE outcome = 'arrived' AND hashid IN ({marks})"
+        return {row["hashid"]: Attempt(*row) for row in self._db.read(sql, *hashids)}
 
     def another_arrived_since(self, moment: float) -> bool:
         """Tell whether any upload has succeeded since ``moment`` (Unix time)."""
         sql = "SELECT 1 FROM attempt WHERE outcome = 'arrived' AND ended_at > ? LIMIT 1"
         return self._db.read_one(sql, moment) is not None
+
+    def arrived_at(self, hashid: str) -> float | None:
+        """Return when an upload of ours arrived (Unix time); None for another origin."""
+        sql = "SELECT max(ended_at) FROM attempt WHERE hashid = ? AND outcome = 'arrived'"
+        row = self._db.read_one(sql, hashid)
+        return row[0] if row else None
 
     def rescue(self) -> None:
         """At start: nobody is sending. What had not begun to be sent failed; the rest is unknown.

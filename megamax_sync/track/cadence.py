@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 _STEADY_LOOKS = 20
 _GROWTH = 1.25
 _LONGEST_POLL = 900.0
+#: What is in conversion for long is asked about each time it has grown older by this part of its
+#: age, whatever its status does: that is 900 s after a day, and six hours after 24 days.
+_OF_AGE = 1 / 96
+_LONGEST_OF_AGE = 6 * 3600.0
+#: Denials of a hashid: each wait is this many times the one before, 85 polls in all for five.
+_DENIAL_GROWTH = 4.0
 
 #: A converted job without mirrors is done after this time, with them at once.
 MIRRORS_DUE = 600.0
@@ -27,10 +33,18 @@ class Cadence:
     poll: float
     rng: random.Random = field(default_factory=random.Random)
 
-    def conversion(self, looks: int) -> float:
-        """Seconds until a file in conversion is asked about again, after ``looks`` times."""
+    def conversion(self, looks: int, age: float = 0.0) -> float:
+        """Seconds until a file in conversion is asked about again, after ``looks`` times.
+
+        ``age``: seconds since it arrived.
+        """
         later = min(max(0, looks - _STEADY_LOOKS), 64)
-        return max(self.poll, min(self.poll * _GROWTH**later, _LONGEST_POLL))
+        by_age = min(age * _OF_AGE, _LONGEST_OF_AGE)
+        return max(self.poll, min(self.poll * _GROWTH**later, _LONGEST_POLL), by_age)
+
+    def denial(self, denials: int) -> float:
+        """Seconds until a hashid that was denied ``denials`` times in a row is asked for again."""
+        return self.poll * _DENIAL_GROWTH ** (denials - 1)
 
     def first_mirrors(self, looks: int) -> float:
         """Seconds until the mirrors of a converted file that has none are asked for again."""

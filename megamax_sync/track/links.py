@@ -35,12 +35,17 @@ class Links:
         self._cadence = cadence
         self._clock = clock
         self._refresh = refresh
+        #: Calls that had no answer, and until when nobody waits for another one of theirs.
+        self._mute: dict[str, float] = {}
 
     def mirrors(self, job: Job) -> list[MirrorGroup] | None:
         """Ask for mirrors; None when that call is in trouble.
 
+        Whether it is that call alone, or the service, is for the caller to find out.
         Raises :class:`RemoteFileMissing` when the service has lost the file since its conversion.
         """
+        if self._is_mute("mirrors"):
+            return None
         try:
             return self._call(lambda: self._client.mirrors(job.hashid or ""), 1)
         except RemoteFileMissing:
@@ -48,22 +53,30 @@ class Links:
                 self._call(lambda: self._client.file(job.hashid or ""), 1)
             return []
         except ServiceError as error:
-            if not error.answered:
-                raise
+            self._note("mirrors", error)
             return None
 
     def direct(self, job: Job) -> tuple[str | None, str | None, bool]:
         """Ask for direct links: them, the refusal's text, and whether that is the last word."""
+        if self._is_mute("direct"):
+            return job.direct, job.direct_error, False
         try:
             links = self._call(lambda: self._client.direct(job.hashid or ""), 1)
             return sidecar.direct_json(links), None, True
         except DirectLinksRefused as refused:
             return "[]", refused.server_message or str(refused), True
         except ServiceError as error:
-            if not error.answered:
-                raise
+            self._note("direct", error)
             # Trouble with this one call fails nothing and holds up nobody; it is asked again.
             return job.direct, job.direct_error or str(error), False
+
+    def _is_mute(self, call: str) -> bool:
+        return self._clock.monotonic() < self._mute.get(call, 0.0)
+
+    def _note(self, call: str, error: ServiceError) -> None:
+        if not error.answered:
+            # A time-out for each of a hundred files would hold up everything else.
+            self._mute[call] = self._clock.monotonic() + self._cadence.poll
 
     def next_look(self, job: Job, direct: str | None, age: float) -> float | None:
         """Seconds until a done job's links are asked for again; None for never.

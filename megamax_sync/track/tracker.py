@@ -22,25 +22,18 @@ from megamax_sync.errors import (
     ServiceError,
     UploadCancelled,
 )
-from megamax_sync.job import (
-    REMOTE_CONVERTED,
-    REMOTE_FAILED,
-    REMOTE_UNFINISHED,
-    Job,
-    JobState,
-)
+from megamax_sync.job import REMOTE_UNFINISHED, Job, JobState
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
 from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
+from megamax_sync.track.conversion import Conversion
 from megamax_sync.track.links import Links
-from megamax_sync.track.statuses import Said, ask
+from megamax_sync.track.statuses import ask
 from megamax_sync.track.writer import SidecarWriter
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
-#: A hashid that the service denies this often in a row is believed to be gone.
-_DENIALS = 5
 #: Sidecars that come due during a long round of calls are written this often, in seconds.
 _WRITE_SECONDS = 1.0
 
@@ -91,7 +84,7 @@ class Tracker(Loop):
             [JobState.PROCESSING, JobState.DONE] if follow_done else [JobState.PROCESSING]
         )
         self._under = under
-        self._denials: dict[int, int] = {}
+        self._conversion = Conversion(store, cadence, clock)
 
     def abort(self) -> None:
         """End the call under way at once; from another thread, with the stop set."""
@@ -143,20 +136,22 @@ class Tracker(Loop):
         for job, said in ask(converting, self._list, self._file):
             if isinstance(said, ServiceError):
                 failed = said
-                self._postpone(job)
-            else:
-                answered += 1
-                if self._heard(job, said):
-                    converted += self._fresh(job)
+                self._conversion.postpone(job)
+                continue
+            answered += 1
+            if said is None:
+                self._conversion.denied(job)
+            elif self._conversion.heard(job, said):
+                converted += self._fresh(job)
         for job in converted:
             try:
                 self._fetch_links(job)
                 answered += 1
             except RemoteFileMissing:
                 answered += 1
-                self._denied(job)
+                self._conversion.denied(job)
             except ServiceError as error:
-                self._postpone(job)
+                self._conversion.postpone(job)
                 if not error.answered:
                     raise
                 failed = error
@@ -164,65 +159,9 @@ class Tracker(Loop):
             # Not one file, the service is in trouble.
             raise failed
 
-    # -- conversion --------------------------------------------------------------------------
-
     def _fresh(self, job: Job) -> list[Job]:
         fresh = self._store.jobs.get(job.id)
         return [] if fresh is None else [fresh]
-
-    def _heard(self, job: Job, remote: Said) -> bool:
-        """Note what the service says of a file in conversion; True if it is through."""
-        if not isinstance(remote, RemoteFile):
-            self._denied(job)
-            return False
-        self._denials.pop(job.id, None)
-        status = remote.status or job.remote_status or ""
-        changes: dict[str, object] = {}
-        if status != job.remote_status:
-            _log.info(
-                "remote.status_changed",
-                job=job.id,
-                path=job.path,
-                hashid=job.hashid,
-                old=job.remote_status,
-                new=status,
-            )
-            self._store.tracking.note(job.id, job.state, f"{job.remote_status} → {status}")
-            changes |= {"remote_status": status, "sidecar_due": 1, "checks": 0}
-        if remote.poster != job.poster and remote.poster is not None:
-            changes |= {"poster": remote.poster, "sidecar_due": 1}
-        if remote.name and remote.name != job.remote_name:
-            changes |= {"remote_name": remote.name, "sidecar_due": 1}
-        if status == REMOTE_FAILED:
-            self._conversion_failed(job)
-        elif status == REMOTE_CONVERTED:
-            changes |= {"converted_at": self.clock.now(), "checks": 0}
-            return self._store.tracking.track(job, **changes)
-        else:
-            wait = self._cadence.conversion(job.checks)
-            changes.setdefault("checks", job.checks + 1)
-            self._store.tracking.track(job, check_at=self.clock.now() + wait, **changes)
-        return False
-
-    def _conversion_failed(self, job: Job) -> None:
-        error = f"the service could not convert it ({job.hashid})"
-        if self._store.jobs.fail(job, error, remote_status=REMOTE_FAILED, sidecar_due=1):
-            _log.error("job.failed", job=job.id, path=job.path, hashid=job.hashid, error=error)
-
-    def _denied(self, job: Job) -> None:
-        """The service does not know the hashid. It may be late; it may also have lost the file."""
-        denials = self._denials[job.id] = self._denials.get(job.id, 0) + 1
-        if denials < _DENIALS:
-            self._postpone(job)
-            return
-        del self._denials[job.id]
-        error = f"the service no longer has {job.hashid}; retry uploads the file anew"
-        if self._store.jobs.fail(job, error, remote_status=None, sidecar_due=1):
-            _log.error("job.failed", job=job.id, path=job.path, hashid=job.hashid, error=error)
-
-    def _postpone(self, job: Job) -> None:
-        wait = self._cadence.conversion(job.checks)
-        self._store.tracking.track(job, check_at=self.clock.now() + wait, checks=job.checks + 1)
 
     # -- links -------------------------------------------------------------------------------
 

@@ -195,7 +195,10 @@ class Ledger:
 
     @staticmethod
     def _say_retry(job: Job, error: MegamaxError, attempts: int, wait: float) -> None:
-        _log.warning(
+        # What was said of this job already is not said again, for as long as an outage lasts.
+        known = job.error == str(error) and job.attempts == attempts
+        say = _log.debug if known else _log.warning
+        say(
             "upload.retry_scheduled",
             job=job.id,
             path=job.path,

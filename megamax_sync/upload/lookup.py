@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -15,9 +16,12 @@ from megamax_sync.errors import ServiceRefusal
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Attempt, Store
-from megamax_sync.upload.reconcile import Patience, find
+from megamax_sync.upload.reconcile import Habits, Patience, find
 
 _log = structlog.get_logger()
+
+#: From so many of the listed files is learnt what the service does to names and dates.
+_LATEST = 50
 
 
 class Lookup:
@@ -44,32 +48,37 @@ class Lookup:
         list has to be asked again, or 0.0 when it certainly did not arrive. Raises what the call
         raises.
         """
-        listed = self._list(client, job)
-        beat()
-        for attempt in unknown:
-            remote = self._find(attempt, listed)
-            if remote is not None and self._take(job, attempt, remote, beat):
-                return None
+        for listed in self._lists(client, job):
+            beat()
+            for attempt in unknown:
+                remote = self._find(attempt, listed)
+                if remote is not None and self._take(job, attempt, remote, beat):
+                    return None
         return self._not_listed(job)
 
     @staticmethod
-    def _list(client: MegamaxClient, job: Job) -> list[RemoteFile]:
-        try:
-            return client.files(folder=job.folder)
-        except ServiceRefusal:
-            if job.folder is None:
-                raise
-            # A folder that is no more says nothing about the service, and may have lost its files
-            # to the account's top.
-            return client.files()
+    def _lists(client: MegamaxClient, job: Job) -> Iterator[list[RemoteFile]]:
+        """Ask for the job's folder, and only if that does not help for the whole account.
+
+        A folder that is no more says nothing about the service, and it, or a service that does
+        not heed the form's field, may have lost the file to the account's top.
+        """
+        if job.folder is not None:
+            with contextlib.suppress(ServiceRefusal):
+                yield client.files(folder=job.folder)
+        yield client.files()
 
     def _find(self, attempt: Attempt, listed: list[RemoteFile]) -> RemoteFile | None:
         sizes = [remote.hashid for remote in listed if remote.size == attempt.size]
+        # The latest ones tell what it does today, and a list may have a hundred thousand.
+        latest = [remote.hashid for remote in sorted(listed, key=_made, reverse=True)[:_LATEST]]
         # At one moment: who has arrived between two looks would be neither owned nor a rival.
         with self._store.transaction():
             owned = self._store.journal.owned(sizes)
-            rivals = len(self._store.journal.unknown_of_size(attempt.size)) - 1
-        return find(attempt, listed, owned=owned, rivals=rivals)
+            rivals = self._store.journal.rivals(attempt)
+            arrived = self._store.journal.arrived_as(latest)
+        habits = Habits.of(listed, arrived)
+        return find(attempt, listed, owned=owned, rivals=rivals, habits=habits)
 
     def _not_listed(self, job: Job) -> float:
         wait = 0.0
@@ -123,6 +132,10 @@ class Lookup:
         if taken:
             _log.info("upload.reconciled", job=job.id, path=job.path, hashid=remote.hashid)
         return True
+
+
+def _made(remote: RemoteFile) -> float:
+    return remote.created_at.timestamp() if remote.created_at else 0.0
 
 
 def _replaced(job: Job, attempt: Attempt, beat: Callable[[], None]) -> bool:

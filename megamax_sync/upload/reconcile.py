@@ -4,24 +4,58 @@ The upload call is not idempotent, so after any attempt whose outcome is unknown
 before the file is sent again. A listed file is ours if it has the size that we sent, was made no
 earlier than our attempt by the service's own clock, has not failed, belongs to no other job, and
 bears the same name, allowing for what services do to names (:func:`megamax_sync.job.match_key`).
+
+What is known of the account's other files says more about the service: see :class:`Habits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.job import REMOTE_CONVERTED, REMOTE_FAILED, Job, match_key
 from megamax_sync.store import Attempt
 
-#: The Date header has whole seconds, and a service's database need not agree with its web server.
+#: The Date header has whole seconds.
 _CLOCK_SLACK = 2.0
+#: Names that no service has a reason to change.
+_PLAIN_NAME = re.compile(rb"[0-9A-Za-z][0-9A-Za-z ._-]{0,99}")
 #: Not listed once is no proof: it is asked this often at the least …
 MIN_LOOKUPS = 3
 #: … over a time that grows with the size: what a service may take to list what it has got.
 _LISTING_RATE = 20 << 20  # bytes a second
 _LONGEST_WAIT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What the account's list shows of the service, above all by uploads whose answers we had."""
+
+    #: By how many seconds its dates lie before the true moments, by other clocks or zones.
+    lag: float = 0.0
+    #: To how many seconds it rounds them down; a day for one that names only the day.
+    grain: float = 0.0
+    #: It lists plain names as they were sent.
+    keeps_names: bool = False
+
+    @classmethod
+    def of(cls, listed: Sequence[RemoteFile], arrived: Mapping[str, Attempt]) -> Habits:
+        """Learn from listed files and the attempts that made them, by hashid."""
+        pairs = [(remote, arrived[remote.hashid]) for remote in listed if remote.hashid in arrived]
+        # No file is made before its first byte was sent.
+        lags = [
+            remote.created_at.timestamp() - attempt.service_time
+            for remote, attempt in pairs
+            if remote.created_at is not None and attempt.service_time is not None
+        ]
+        grains = [_grain(remote.created_at) for remote in listed if remote.created_at is not None]
+        grain = min(grains, default=0.0)
+        kept = any(match_key(remote.name) == attempt.match_key for remote, attempt in pairs)
+        return cls(max(0.0, -min(lags, default=0.0) - grain), grain, kept)
 
 
 def find(
@@ -30,25 +64,30 @@ def find(
     *,
     owned: Collection[str],
     rivals: int,
+    habits: Habits = Habits(),
 ) -> RemoteFile | None:
     """Return the listed file that this attempt made, or None.
 
     ``owned`` are hashids that jobs or earlier attempts have. ``rivals`` counts the other attempts
-    of this size whose outcome is unknown: a file under another name is taken only if there is none,
-    and if it is the only one that fits.
+    that may have made a file of this size: one under another name is taken only if there is none,
+    if it is the only one that fits, and if the service may have changed the name.
     """
+    slack = _CLOCK_SLACK + habits.lag + habits.grain
     fitting = [
         remote
         for remote in listed
         if remote.size == attempt.size
         and remote.status != REMOTE_FAILED
         and remote.hashid not in owned
-        and _new_enough(remote, attempt)
+        and _new_enough(remote, attempt, slack)
     ]
     named = [remote for remote in fitting if match_key(remote.name) == attempt.match_key]
     if named:
         return min(named, key=_made)
-    return fitting[0] if len(fitting) == 1 and not rivals else None
+    plain = _PLAIN_NAME.fullmatch(os.path.basename(attempt.path)) is not None
+    if rivals or len(fitting) != 1 or (plain and habits.keeps_names):
+        return None
+    return fitting[0]
 
 
 def choose(job: Job, listed: Sequence[RemoteFile], owned: Collection[str]) -> RemoteFile | None:
@@ -95,10 +134,17 @@ class Patience:
         return min(max(7 * self.first, size / _LISTING_RATE), _LONGEST_WAIT)
 
 
-def _new_enough(remote: RemoteFile, attempt: Attempt) -> bool:
+def _new_enough(remote: RemoteFile, attempt: Attempt, slack: float) -> bool:
     if remote.created_at is None or attempt.service_time is None:
         return False
-    return remote.created_at.timestamp() >= attempt.service_time - _CLOCK_SLACK
+    return remote.created_at.timestamp() >= attempt.service_time - slack
+
+
+def _grain(moment: datetime) -> float:
+    """How much later than it says a moment may have been, in seconds."""
+    if moment.microsecond or moment.second:
+        return 0.0
+    return 60.0 if moment.minute or moment.hour else 86400.0
 
 
 def _made(remote: RemoteFile) -> float:

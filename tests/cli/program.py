@@ -115,6 +115,7 @@ class Program:
             "MEGAMAX_POLL_SECONDS": "0.1",
             "MEGAMAX_API_RATE": "0",
             "MEGAMAX_RETRY_SECONDS": "0.1",
+            "MEGAMAX_LOG_LEVEL": "debug",
             **self.env,
         }
 
@@ -168,6 +169,8 @@ class Program:
         with self.popen(*arguments, env=env) as process:
             try:
                 out, err = process.communicate(timeout=PATIENCE)
+                # For the search at the end of all tests.
+                (self.home / f"output-{time.monotonic_ns()}").write_bytes(out + err)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

@@ -33,7 +33,7 @@ def test_the_journal_writes_down_each_step(store: Store, add: Add, clock: Turned
     assert not row.sent_version(FileStamp(11, 1, 2, 3, 4))
     store.journal.unknown(attempt, "time-out", "xxh3-128:00")
     store.journal.not_listed(attempt)
-    (row,) = store.journal.unknown_of_size(10)
+    (row,) = store.journal.unknown_of(job)
     assert (row.unknown_at, row.error, row.fingerprint, row.lookups) == (
         clock.time,
         "time-out",
@@ -44,6 +44,36 @@ def test_the_journal_writes_down_each_step(store: Store, add: Add, clock: Turned
     assert store.journal.unknown_of(job) == []
     (row,) = store.views.attempts(job)
     assert (row.outcome, row.hashid, row.ended_at) == ("arrived", "H1", clock.time)
+
+
+def test_who_may_have_made_a_file_of_this_size(store: Store, add: Add) -> None:
+    """Attempts without an outcome, and other jobs' that the list never showed; no others."""
+    mine, other, third = add(b"/v/a.mp4"), add(b"/v/b.mp4"), add(b"/v/c.mp4")
+    store.journal.begin(mine)
+    (attempt,) = store.journal.unknown_of(mine)
+    assert store.journal.rivals(attempt) == 0
+    open_one = store.journal.begin(other)
+    assert store.journal.rivals(attempt) == 1
+    store.journal.failed(open_one, "reset in the middle")
+    assert store.journal.rivals(attempt) == 0
+    for job in (mine, third):
+        late = store.journal.begin(job)
+        store.journal.not_listed(late)
+        store.journal.failed(late, "not listed")
+    assert store.journal.rivals(attempt) == 1
+
+
+def test_attempts_are_known_by_what_they_arrived_as(store: Store, add: Add) -> None:
+    """By hashid, and when; a discarded one, or one of another origin, is not among them."""
+    job = add()
+    attempt, discarded = store.journal.begin(job), store.journal.begin(job)
+    store.journal.arrived(attempt, "H1")
+    store.journal.discarded(discarded, "H2", "changed")
+    found = store.journal.arrived_as(["H1", "H2", "H3"])
+    assert {hashid: one.id for hashid, one in found.items()} == {"H1": attempt}
+    assert store.journal.arrived_at("H1") == found["H1"].ended_at
+    assert store.journal.arrived_at("H2") is None
+    assert store.journal.arrived_as([]) == {}
 
 
 def test_rescue_knows_what_cannot_have_arrived(store: Store, add: Add, clock: TurnedClock) -> None:

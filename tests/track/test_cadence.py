@@ -18,6 +18,22 @@ def test_conversion_is_asked_about_steadily_then_ever_more_rarely() -> None:
     assert waits[-1] == 900.0
 
 
+def test_what_is_in_conversion_for_days_is_asked_about_by_its_age() -> None:
+    """Whatever its status does: every quarter of an hour after a day, every six hours at last."""
+    assert CADENCE.conversion(0, 86400.0) == 900.0
+    assert CADENCE.conversion(0, 1e9) == 6 * 3600.0
+    looks, age = 0, 0.0
+    while age < 7 * 86400.0:
+        age += CADENCE.conversion(looks % 2, age)
+        looks += 1
+    assert looks < 800
+
+
+def test_denials_are_spread_over_longer_than_a_hiccup() -> None:
+    """Five of them, at ever longer intervals, take more than twenty minutes."""
+    assert sum(CADENCE.denial(n) for n in range(1, 5)) > 20 * 60
+
+
 def test_a_poll_longer_than_the_longest_is_kept() -> None:
     """Who configured an hour gets an hour."""
     assert Cadence(3600.0).conversion(100) == 3600.0

@@ -102,8 +102,11 @@ def test_a_failed_upload_is_never_adopted_by_its_retry(tmp_path: Path) -> None:
         assert len(made.sandbox.files()) == 2
 
 
-def test_a_hashid_that_vanishes_fails_after_repeated_denials(tmp_path: Path) -> None:
+def test_a_hashid_that_vanishes_fails_after_repeated_denials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One denial is nothing; several in a row fail the job, and retry uploads anew."""
+    monkeypatch.setattr("megamax_sync.track.cadence._DENIAL_GROWTH", 1.2)
     with rig(tmp_path, step=60) as made:
         hashid = uploaded(made)
         made.sandbox.delete(hashid)
@@ -115,6 +118,52 @@ def test_a_hashid_that_vanishes_fails_after_repeated_denials(tmp_path: Path) -> 
         made.daemon.store.orders.retry(job)
         made.wait_state("a.mp4", PROCESSING)
         assert made.the_job("a.mp4").hashid == made.sandbox.files()[0].hashid
+
+
+def test_a_conversion_that_never_ends_is_said_once_and_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning with its status, and it is done when the service comes to its end after all."""
+    monkeypatch.setattr("megamax_sync.track.conversion._LONG", 0.3)
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made)
+        wait_for(lambda: made.said("remote.overdue"))
+        looks = made.calls("file")
+        wait_for(lambda: made.calls("file") > looks + 3)
+        (said,) = made.said("remote.overdue")
+        assert (said["log_level"], said["hashid"], said["status"]) == ("warning", hashid, "onqueue")
+        assert made.state("a.mp4") is PROCESSING
+        made.sandbox.set_status(hashid, "converted")
+        made.wait_done("a.mp4")
+
+
+def test_a_status_that_goes_to_and_fro_is_no_loop(tmp_path: Path) -> None:
+    """Going back is followed and said, and does not make the next look come any sooner."""
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made)
+        made.sandbox.set_status(hashid, "converting")
+        wait_for(functools.partial(shown, made, "converting"))
+        wait_for(lambda: made.the_job("a.mp4").checks > 2)
+        checks = made.the_job("a.mp4").checks
+        made.sandbox.set_status(hashid, "onqueue")
+        wait_for(functools.partial(shown, made, "onqueue"))
+        assert made.the_job("a.mp4").checks >= checks
+        assert made.said("remote.status_changed")[-1]["old"] == "converting"
+
+
+def test_a_call_for_links_that_has_no_answer_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mirrors and direct links are reset for ever; others are sent, and all are done without."""
+    monkeypatch.setattr(tracker, "MIRRORS_DUE", 0.5)
+    with rig(tmp_path) as made:
+        for call in ("mirrors", "direct"):
+            made.faults.add(call, Fault.reset(), None)
+        uploaded(made)
+        made.put("b.mp4")
+        made.wait_done("a.mp4", "b.mp4")
+        assert made.said("service.paused") == []
+        assert "no answer" in (made.the_job("a.mp4").direct_error or "")
 
 
 def test_denials_that_stop_are_forgotten(tmp_path: Path) -> None:

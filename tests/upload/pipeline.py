@@ -200,4 +200,6 @@ def rig(folder: Path, **options: Any) -> Iterator[Rig]:
         finally:
             faults.clear()
             clean = made.stop()
+            # For the search at the end of all tests, and before anything is redacted.
+            (folder / "events").write_text(repr(events), "utf-8", "backslashreplace")
         assert clean, "the daemon did not stop in time"

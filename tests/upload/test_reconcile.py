@@ -10,7 +10,7 @@ import pytest
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.job import FileStamp, match_key
 from megamax_sync.store import Attempt
-from megamax_sync.upload.reconcile import MIN_LOOKUPS, Patience, find
+from megamax_sync.upload.reconcile import MIN_LOOKUPS, Habits, Patience, find
 
 BEGUN = 1_700_000_000.0
 ATTEMPT = Attempt(
@@ -101,6 +101,51 @@ def test_another_name_is_taken_only_if_nothing_else_explains_it() -> None:
     assert find(ATTEMPT, [strange], owned=(), rivals=0) == strange
     assert find(ATTEMPT, [strange], owned=(), rivals=1) is None
     assert find(ATTEMPT, [strange, listed("t", name="video")], owned=(), rivals=0) is None
+
+
+def test_another_name_is_not_ours_where_the_service_keeps_names() -> None:
+    """Another program's upload is told by its name, once the service was seen to keep names."""
+    strange, keeping = listed("s", name="untitled"), Habits(keeps_names=True)
+    assert find(ATTEMPT, [strange], owned=(), rivals=0, habits=keeping) is None
+    odd = replace(ATTEMPT, path="/drop/Серия\\1?.mp4".encode())
+    assert find(odd, [strange], owned=(), rivals=0, habits=keeping) == strange
+
+
+def known(age: float, name: str = "EP 01") -> tuple[list[RemoteFile], dict[str, Attempt]]:
+    """A listed file that an attempt made whose answer we had."""
+    return [listed("known", name=name, age=age, size=7)], {
+        "known": replace(ATTEMPT, hashid="known", size=7, match_key=match_key("EP 01.mp4"))
+    }
+
+
+def test_what_the_list_shows_of_the_service() -> None:
+    """Its clock as far as it lags, the grain of its dates, and whether it keeps names."""
+    assert Habits.of(*known(1.5)) == Habits(0.0, 0.0, keeps_names=True)
+    assert Habits.of(*known(-4.5, "x7q")) == Habits(4.5, 0.0, keeps_names=False)
+    assert Habits.of([], {}) == Habits()
+
+
+def test_a_database_that_lags_behind_its_web_server_is_found_out() -> None:
+    """So is one whose dates are of another zone; a file from before the attempt stays one."""
+    for lag in (7.0, 5 * 3600.0):
+        others, arrived = known(-lag)
+        habits = Habits.of([*others, listed(age=1 - lag)], arrived)
+        assert find(ATTEMPT, [listed(age=1 - lag)], owned=(), rivals=0, habits=habits)
+        before = listed(age=-lag - 5.0)
+        assert find(ATTEMPT, [before], owned=(), rivals=0, habits=habits) is None
+
+
+@pytest.mark.parametrize(("text", "grain"), [("2023-11-14 22:13", 60.0), ("2023-11-14", 86400.0)])
+def test_dates_that_name_only_the_minute_or_the_day(text: str, grain: float) -> None:
+    """They lie before the attempt, and are new enough; those of yesterday are not."""
+    ours = RemoteFile.model_validate(
+        {"hashid": "h1", "name": "EP 02", "size": 500, "created_at": text}
+    )
+    habits = Habits.of([ours], {})
+    assert habits.grain == grain
+    assert find(ATTEMPT, [ours], owned=(), rivals=0, habits=habits) == ours
+    old = replace(ATTEMPT, service_time=BEGUN + 2 * grain)
+    assert find(old, [ours], owned=(), rivals=0, habits=habits) is None
 
 
 def test_patience_ends_after_enough_looks_and_enough_time() -> None:

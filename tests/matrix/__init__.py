@@ -1,0 +1,1 @@
+"""Each call of the API meets each fault: once, the second time, always."""
