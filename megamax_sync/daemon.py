@@ -15,9 +15,11 @@ from typing import Any
 import structlog
 
 from megamax_sync import __version__
+from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate, Pacer
 from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.bwlimit import BandwidthLimit
 from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
@@ -90,6 +92,9 @@ class Daemon:
         self.api_gate = self._gate("api", policy)
         self.upload_gate = self._gate("upload", policy, lease=_PROBE_SECONDS)
         pacer = Pacer(settings.api_rate, self.clock)
+        self.bandwidth = Bandwidth(
+            BandwidthLimit(self.store, settings.bwlimit, self.clock), self.clock
+        )
         roots = tuple(os.fsencode(root) for root in settings.watch)
         placement = Placement(
             os.fsencode(settings.sidecar_dir) if settings.sidecar_dir else None, roots
@@ -127,6 +132,7 @@ class Daemon:
                     **common,
                 ),
                 lookup=Lookup(self.store, self.clock, first=settings.retry_seconds),
+                bandwidth=self.bandwidth,
                 preflight=placement.check,
                 owner=self._owner,
                 under=under,
@@ -266,7 +272,7 @@ class Daemon:
             "problem": problem and problem.word,
             "problem_detail": problem and problem.detail,
             "observer": self.watcher.coverage.kind,
-            "bwlimit": None,
+            "bwlimit": round(self.bandwidth.limit() or 0),
             "uploads": [
                 {"job": one.job, "sent": one.sent, "size": one.size, "rate": one.rate(now)}
                 for one in uploads

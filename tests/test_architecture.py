@@ -31,6 +31,7 @@ TABLE: dict[str, set[str]] = {
     "troubles": {"errors"},
     "health": set(),
     "status": {"job", "store", "clock"},
+    "bwlimit": {"config", "store", "errors", "clock"},
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},
     "sidecar": {"job", "api.models", "errors", "clock"},

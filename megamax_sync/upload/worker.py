@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate
 from megamax_sync.api.retry import RetryPolicy
@@ -65,6 +66,7 @@ class Uploader(Loop):
         policy: RetryPolicy,
         ledger: Ledger,
         lookup: Lookup,
+        bandwidth: Bandwidth,
         preflight: Callable[[Job], None],
         owner: str,
         under: Sequence[bytes] | None,
@@ -96,6 +98,7 @@ class Uploader(Loop):
         ledger.wait_as(self.patience)
         self._ledger = ledger
         self._lookup = lookup
+        self._bandwidth = bandwidth
         self._preflight = preflight
         self._owner = f"{owner}/{number}"
         self._under = under
@@ -213,6 +216,7 @@ class Uploader(Loop):
             stop=self.stop_event,
             still_ours=lambda: self._still_ours(job),
             beat=self.beat,
+            turn=lambda most: self._bandwidth.take(most, self.patience),
         )
         try:
             self._store.journal.sending(attempt, self._service_time())
