@@ -24,6 +24,7 @@ from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import MegamaxError, StoreError
+from megamax_sync.keeper import Keeper
 from megamax_sync.loop import Pulse
 from megamax_sync.sidecar import Placement, account_mark
 from megamax_sync.state import StateFolder
@@ -164,6 +165,8 @@ class Daemon:
             **common,
         )
         self.loops = [self.watcher, *self.uploaders, self.tracker]
+        if not scan:
+            self.loops.append(Keeper(self.store, **common))
 
     def _client(self, settings: Settings, pacer: Pacer) -> MegamaxClient:
         client = MegamaxClient(
@@ -251,9 +254,10 @@ class Daemon:
         """Return what is wrong now, the worst first."""
         for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
             for gate in (self.api_gate, self.upload_gate):
+                if gate.paused_reason != reason:
+                    continue
                 # Nobody probes the upload host while nothing is to be sent.
-                idle = gate is self.upload_gate and self.store.jobs.next_claim() is None
-                if gate.paused_reason == reason and not idle:
+                if gate is self.api_gate or self.store.jobs.next_claim() is not None:
                     return Problem(word, str(gate.error))
         unwatched = self.watcher.coverage.problem()
         return self.troubles.disk_full() or (Problem("watch", unwatched) if unwatched else None)

@@ -31,6 +31,7 @@ TABLE: dict[str, set[str]] = {
     "troubles": {"errors"},
     "health": set(),
     "status": {"job", "store", "clock"},
+    "keeper": {"job", "store", "clock", "loop"},
     "bwlimit": {"config", "store", "errors", "clock"},
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},

@@ -15,6 +15,7 @@ from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.pruning import Pruning
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
@@ -42,6 +43,7 @@ class Store:
         self.orders = Orders(self.database, clock)
         self.resting = Resting(self.database, clock)
         self.journal = Journal(self.database, clock)
+        self.pruning = Pruning(self.database, clock)
         self.settings = Settings(self.database)
         self.views = Views(self.database)
 
