@@ -31,6 +31,7 @@ from megamax_sync.state import StateFolder
 from megamax_sync.store import Store
 from megamax_sync.track.cadence import Cadence
 from megamax_sync.track.tracker import Tracker
+from megamax_sync.track.usual import Usual
 from megamax_sync.track.writer import SidecarWriter
 from megamax_sync.troubles import Problem, Troubles
 from megamax_sync.upload.ledger import Ledger
@@ -151,12 +152,14 @@ class Daemon:
             on_error=self.troubles.report,
             on_fine=self.troubles.fine,
         )
+        usual = Usual(self.store.settings)
         self.tracker = Tracker(
             store=self.store,
             client=self._client(settings, pacer),
             gate=self.api_gate,
             policy=policy,
-            cadence=Cadence(settings.poll_seconds),
+            usual=usual,
+            cadence=Cadence(settings.poll_seconds, usual),
             writer=writer,
             refresh_links=settings.refresh_links,
             follow_done=not scan,

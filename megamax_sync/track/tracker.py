@@ -34,6 +34,7 @@ from megamax_sync.store import Store
 from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
 from megamax_sync.track.links import Links
 from megamax_sync.track.statuses import Said, ask
+from megamax_sync.track.usual import Usual
 from megamax_sync.track.writer import SidecarWriter
 
 _log = structlog.get_logger()
@@ -41,6 +42,8 @@ _T = TypeVar("_T")
 
 #: A hashid that the service denies this often in a row is believed to be gone.
 _DENIALS = 5
+#: So many jobs of one state are looked at in one step.
+_AT_ONCE = {JobState.PROCESSING: 10_000, JobState.DONE: 20}
 #: Sidecars that come due during a long round of calls are written this often, in seconds.
 _WRITE_SECONDS = 1.0
 
@@ -55,6 +58,7 @@ class Tracker(Loop):
         client: MegamaxClient,
         gate: Gate,
         policy: RetryPolicy,
+        usual: Usual,
         cadence: Cadence,
         writer: SidecarWriter,
         refresh_links: bool,
@@ -81,6 +85,7 @@ class Tracker(Loop):
         client.wait_as(self.patience, self.beat)
         self._gate = gate
         self._policy = policy
+        self._usual = usual
         self._cadence = cadence
         self._writer = writer
         writer.on_paid = self._paid
@@ -134,7 +139,22 @@ class Tracker(Loop):
             self._list(None, REMOTE_UNFINISHED[0])
 
     def _due(self, ahead: float) -> list[Job]:
-        return self._store.tracking.to_check(ahead, states=self._states, under=self._under)
+        """Return what is due, of what is done only a few.
+
+        Each of those takes calls of its own, and there may be thousands (all whose links ran out
+        while the program did not run): what is in conversion is not to wait for all of them.
+        """
+        return [
+            job
+            for state in self._states
+            for job in self._store.tracking.to_check(
+                # Only what a list serves is worth to be asked for too early.
+                ahead if state is JobState.PROCESSING else 0.0,
+                states=[state],
+                under=self._under,
+                most=_AT_ONCE[state],
+            )
+        ]
 
     def _look(self, jobs: Sequence[Job]) -> None:
         answered, failed = 0, None
@@ -147,6 +167,7 @@ class Tracker(Loop):
             else:
                 answered += 1
                 if self._heard(job, said):
+                    self._usual.add(self._age(job))
                     converted += self._fresh(job)
         for job in converted:
             try:
@@ -199,7 +220,7 @@ class Tracker(Loop):
             changes |= {"converted_at": self.clock.now(), "checks": 0}
             return self._store.tracking.track(job, **changes)
         else:
-            wait = self._cadence.conversion(job.checks)
+            wait = self._cadence.conversion(job.checks, self._age(job))
             changes.setdefault("checks", job.checks + 1)
             self._store.tracking.track(job, check_at=self.clock.now() + wait, **changes)
         return False
@@ -220,8 +241,13 @@ class Tracker(Loop):
         if self._store.jobs.fail(job, error, remote_status=None, sidecar_due=1):
             _log.error("job.failed", job=job.id, path=job.path, hashid=job.hashid, error=error)
 
+    def _age(self, job: Job) -> float:
+        """Return the seconds since it arrived, as the service's clock has it."""
+        now = self.clock.now() + (self._client.server_clock_offset or 0.0)
+        return max(0.0, now - (now if job.uploaded_at is None else job.uploaded_at))
+
     def _postpone(self, job: Job) -> None:
-        wait = self._cadence.conversion(job.checks)
+        wait = self._cadence.conversion(job.checks, self._age(job))
         self._store.tracking.track(job, check_at=self.clock.now() + wait, checks=job.checks + 1)
 
     # -- links -------------------------------------------------------------------------------
@@ -282,7 +308,7 @@ class Tracker(Loop):
 
     # -- calls -------------------------------------------------------------------------------
 
-    def _list(self, folder: int | None, status: str) -> list[RemoteFile]:
+    def _list(self, folder: int | None, status: str | None) -> list[RemoteFile]:
         return self._call(lambda: self._client.files(folder=folder, status=status))
 
     def _file(self, hashid: str) -> RemoteFile:
