@@ -15,10 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import structlog
-
-_log = structlog.get_logger()
-
 _TIMEOUT = 5.0
 _PAUSE = 0.1
 _LONGEST = 16 << 20
@@ -71,7 +67,11 @@ class ControlServer(threading.Thread):
                 with contextlib.suppress(OSError):
                     self._serve(connection)
             except Exception as error:  # noqa: BLE001 - one bad question must not end all answers
-                _log.warning("control.failed", error=f"{type(error).__name__}: {error}")
+                # Here and not above: those who only ask need no log, which takes long to import.
+                import structlog
+
+                log = structlog.get_logger()
+                log.warning("control.failed", error=f"{type(error).__name__}: {error}")
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, self._interruptible(connection):

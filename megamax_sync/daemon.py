@@ -16,14 +16,17 @@ from typing import Any
 import structlog
 
 from megamax_sync import __version__
+from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate, Pacer
 from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.bwlimit import BandwidthLimit
 from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
+from megamax_sync.pruner import Pruner
 from megamax_sync.recovery.evidence import Evidence
 from megamax_sync.recovery.keeper import Keeper
 from megamax_sync.recovery.opening import open_queue
@@ -31,6 +34,7 @@ from megamax_sync.sidecar import account_mark
 from megamax_sync.state import StateFolder
 from megamax_sync.track.cadence import Cadence
 from megamax_sync.track.tracker import Tracker
+from megamax_sync.track.usual import Usual
 from megamax_sync.track.writer import SidecarWriter
 from megamax_sync.troubles import Problem, Troubles
 from megamax_sync.upload.adoption import Adoption, Listing
@@ -99,6 +103,9 @@ class Daemon:
         self.api_gate = self._gate("api", policy)
         self.upload_gate = self._gate("upload", policy, lease=_PROBE_SECONDS)
         pacer = Pacer(settings.api_rate, self.clock)
+        self.bandwidth = Bandwidth(
+            BandwidthLimit(self.store, settings.bwlimit, self.clock), self.clock
+        )
         placement = placement_of(settings)
         common: dict[str, Any] = {
             "clock": self.clock,
@@ -147,6 +154,7 @@ class Daemon:
                 lookup=Lookup(self.store, self.clock, first=settings.retry_seconds),
                 adoption=Adoption(self.store, self.clock, listing, first=settings.retry_seconds),
                 may_look_up=self.watcher.taken_in.is_set,
+                bandwidth=self.bandwidth,
                 preflight=placement.check,
                 owner=self._owner,
                 under=under,
@@ -165,12 +173,14 @@ class Daemon:
             on_error=self.troubles.report,
             on_fine=self.troubles.fine,
         )
+        usual = Usual(self.store.settings)
         self.tracker = Tracker(
             store=self.store,
             client=self._client(settings, pacer),
             gate=self.api_gate,
             policy=policy,
-            cadence=Cadence(settings.poll_seconds),
+            usual=usual,
+            cadence=Cadence(settings.poll_seconds, usual),
             writer=writer,
             refresh_links=settings.refresh_links,
             follow_done=not scan,
@@ -196,7 +206,15 @@ class Daemon:
             on_broken=self._on_pause,
             **common,
         )
-        self.loops = [self.watcher, *comparers, *self.uploaders, self.tracker, self.keeper]
+        pruners = [] if scan else [Pruner(self.store, **common)]
+        self.loops = [
+            self.watcher,
+            *comparers,
+            *self.uploaders,
+            self.tracker,
+            self.keeper,
+            *pruners,
+        ]
 
     def _report(self, part: str, error: BaseException) -> None:
         self.troubles.report(part, error)
@@ -290,10 +308,11 @@ class Daemon:
         """Return what is wrong now, the worst first."""
         for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
             for gate in (self.api_gate, self.upload_gate):
+                if gate.paused_reason != reason:
+                    continue
                 # Nobody probes the upload host while nothing is to be sent.
                 due = self.store.jobs.next_claim(cleared=self.settings.dedupe)
-                idle = gate is self.upload_gate and due is None
-                if gate.paused_reason == reason and not idle:
+                if gate is self.api_gate or due is not None:
                     return Problem(word, str(gate.error))
         unwatched = self.watcher.coverage.problem()
         return self.troubles.disk_full() or (Problem("watch", unwatched) if unwatched else None)
@@ -312,7 +331,7 @@ class Daemon:
             "problem": problem and problem.word,
             "problem_detail": problem and problem.detail,
             "observer": self.watcher.coverage.kind,
-            "bwlimit": None,
+            "bwlimit": round(self.bandwidth.limit() or 0),
             "uploads": [
                 {"job": one.job, "sent": one.sent, "size": one.size, "rate": one.rate(now)}
                 for one in uploads

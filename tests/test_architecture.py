@@ -33,6 +33,8 @@ TABLE: dict[str, set[str]] = {
     "troubles": {"errors"},
     "health": set(),
     "status": {"job", "store", "clock"},
+    "pruner": {"job", "store", "clock", "loop"},
+    "bwlimit": {"config", "store", "errors", "clock"},
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},
     "sidecar": {"job", "api.models", "errors", "clock"},

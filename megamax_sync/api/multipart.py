@@ -48,7 +48,8 @@ class MultipartFile:
     The hooks run in the sending thread, and what they raise ends the upload and reaches its caller:
 
     - ``check()`` before each chunk is read.
-    - ``throttle(length)`` before a chunk of that many bytes is handed over; it may wait.
+    - ``throttle(most)`` before a chunk is read; it may wait, and says how much may be sent then, at
+      least one byte and not more than ``most``.
     - ``on_progress(sent)`` after a chunk was handed over, with all that was sent so far.
     - ``on_body_sent()`` once, when the last byte was handed to the kernel and before the answer is
       waited for.
@@ -64,13 +65,12 @@ class MultipartFile:
         on_progress: Callable[[int], None] | None = None,
         on_body_sent: Callable[[], None] | None = None,
         check: Callable[[], None] | None = None,
-        throttle: Callable[[int], None] | None = None,
+        throttle: Callable[[int], int] | None = None,
         chunk_size: int = CHUNK_SIZE,
     ) -> None:
         self.name = storable_name(name)
         self.size = size
         self.fields = dict(fields or {})
-        #: May be changed while sending, for one: smaller for a low bandwidth limit.
         self.chunk_size = chunk_size
         #: Bytes of the file's content that were handed over in this round.
         self.sent = 0
@@ -107,7 +107,8 @@ class MultipartFile:
         while left:
             if self._check:
                 self._check()
-            chunk = self._read(min(self.chunk_size, left))
+            most = min(self.chunk_size, left)
+            chunk = self._read(self._throttle(most) if self._throttle else most)
             if not chunk:
                 raise FileChanged(f"the file ended after {self.size - left} of {self.size} bytes")
             left -= len(chunk)
@@ -115,8 +116,6 @@ class MultipartFile:
             if not left:
                 self._expect_end()
                 self.fingerprint = f"xxh3-128:{hasher.hexdigest()}"
-            if self._throttle:
-                self._throttle(len(chunk))
             yield before + chunk if before else chunk
             before = b""
             self.sent = self.size - left

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import typer
 
-from megamax_sync.cli.app import app
+from megamax_sync.cli.app import build
 
 _WIDTH = 90
 
@@ -65,7 +65,7 @@ _STATUSES = {
 
 def commands() -> Iterator[tuple[str, str]]:
     """Yield each command's full name and its help."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(build())
     top = typer.Context(root, info_name="megamax-sync", terminal_width=_WIDTH)
     yield "megamax-sync", root.get_help(top)
     for name, command in getattr(root, "commands", {}).items():

@@ -66,6 +66,8 @@ def _say_status(document: dict[str, Any]) -> None:
         output.say("paused: no upload is begun until megamax-sync resume")
     if daemon["problem"]:
         output.say(f"problem: {daemon['problem']}: {output.one_line(daemon['problem_detail'])}")
+    if daemon["bwlimit"]:
+        output.say(f"bandwidth limit: {output.human_size(daemon['bwlimit'])}/s")
     output.say(", ".join(f"{count} {state}" for state, count in document["counts"].items()))
     if volume["queued"] or volume["uploading"]:
         line = f"{output.human_size(volume['queued'] + volume['uploading'])} to send"

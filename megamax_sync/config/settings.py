@@ -28,7 +28,7 @@ SECRETS = ("login", "key", "http_token", "webhook_secret")
 
 #: The fields that are validated already, and that a later version makes work.
 NOT_YET: frozenset[str] = frozenset({
-    "bwlimit", "after_done",
+    "after_done",
     "on_done", "on_failed", "notify", "webhook", "webhook_secret",
     "http", "http_token", "http_hosts",
 })  # fmt: skip

@@ -17,6 +17,7 @@ from megamax_sync.store.making import NewJob
 from megamax_sync.store.moving import Moving
 from megamax_sync.store.orders import Orders
 from megamax_sync.store.proving import Proof
+from megamax_sync.store.pruning import Pruning
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.sidecars import Sidecars
@@ -49,6 +50,7 @@ class Store:
         self.twins = Twins(self.database, clock)
         self.moving = Moving(self.database, clock)
         self.journal = Journal(self.database, clock)
+        self.pruning = Pruning(self.database, clock)
         self.settings = Settings(self.database)
         self.views = Views(self.database)
 

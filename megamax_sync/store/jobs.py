@@ -18,6 +18,8 @@ _CLOCK_SLACK = 60.0
 #: Nothing is put off by more, in seconds: the longest Retry-After; a renewal of direct links.
 LONGEST_RETRY, LONGEST_CHECK = 86400.0, 90 * 86400.0
 
+# Which index serves is said where SQLite, knowing no numbers, would read and sort all queued jobs.
+
 #: Two uploads of one name and size must never be open at once, or lost at once: a file that the
 #: account then lists could not be told to belong to the one or to the other. A job with a lost
 #: upload of its own may always be claimed, as it is looked up and not sent.
@@ -182,8 +184,9 @@ class Jobs(Making):
         """
         where, values = _wanted(under, cleared, lookups)
         row = self.database.read_one(
-            f"SELECT min(next_attempt_at) FROM job WHERE state = 'queued' AND ready = 1 "
-            f"AND {_UNAMBIGUOUS}{where}",
+            f"SELECT next_attempt_at FROM job INDEXED BY job_due "
+            f"WHERE state = 'queued' AND ready = 1 "
+            f"AND {_UNAMBIGUOUS}{where} ORDER BY next_attempt_at LIMIT 1",
             *values,
         )
         return row[0] if row else None
@@ -293,9 +296,19 @@ class Jobs(Making):
             for job in stale:
                 self.release(job, "the program ended while it was being sent")
             self._undo_clock(now)
-            for column, most in (("next_attempt_at", LONGEST_RETRY), ("check_at", LONGEST_CHECK)):
-                sql = f"UPDATE job SET {column} = ? WHERE {column} > ?"
-                self.database.write(sql, now, now + most)
+            # Each condition is one that an index serves: the others of a million jobs are not read.
+            for ready in (0, 1):
+                sql = (
+                    "UPDATE job INDEXED BY job_due SET next_attempt_at = ? "
+                    f"WHERE state = 'queued' AND ready = {ready} AND next_attempt_at > ?"
+                )
+                self.database.write(sql, now, now + LONGEST_RETRY)
+            for state in (JobState.PROCESSING, JobState.DONE):
+                sql = (
+                    "UPDATE job SET check_at = ? "
+                    "WHERE state = ? AND check_at IS NOT NULL AND check_at > ?"
+                )
+                self.database.write(sql, now, state.value, now + LONGEST_CHECK)
         return stale
 
     def _undo_clock(self, now: float) -> None:

@@ -9,29 +9,46 @@ from megamax_sync.job import Job, JobState
 from megamax_sync.store.places import in_places_or_awaited
 from megamax_sync.store.table import NEWEST_FIRST, SELECT, JobTable
 
+#: So many jobs of one state are looked at together: one list serves them all, and they are held in
+#: memory meanwhile.
+_AT_ONCE = 10_000
+
 
 class Tracking(JobTable):
     """The way of a job from its hashid to its links."""
 
     def to_check(
-        self, ahead: float, *, states: Sequence[JobState], under: Sequence[bytes] | None
+        self,
+        ahead: float,
+        *,
+        states: Sequence[JobState],
+        under: Sequence[bytes] | None,
+        most: int = _AT_ONCE,
     ) -> list[Job]:
         """Return the jobs to be looked at within ``ahead`` seconds, longest due first.
 
-        ``under`` limits it to what lies in these folders, and what that waits for.
+        ``under`` limits it to what lies in these folders, and what that waits for; ``most`` to so
+        many of each state.
         """
-        where, values = _scope(states, under)
-        sql = f"{SELECT} WHERE check_at <= ?{where} ORDER BY check_at"
-        return self.all(sql, self.clock.now() + ahead, *values)
+        where, values = in_places_or_awaited(under)
+        sql = (
+            f"{SELECT} WHERE state = ? AND check_at IS NOT NULL AND check_at <= ?{where} "
+            "ORDER BY check_at LIMIT ?"
+        )
+        until = self.clock.now() + ahead
+        return [job for state in states for job in self.all(sql, state.value, until, *values, most)]
 
     def next_check(
         self, *, states: Sequence[JobState], under: Sequence[bytes] | None
     ) -> float | None:
         """Return when the next of :meth:`to_check` is due, as Unix time."""
-        where, values = _scope(states, under)
-        sql = f"SELECT min(check_at) FROM job WHERE check_at IS NOT NULL{where}"
-        row = self.database.read_one(sql, *values)
-        return row[0] if row else None
+        where, values = in_places_or_awaited(under)
+        sql = (
+            f"SELECT check_at FROM job WHERE state = ? AND check_at IS NOT NULL{where} "
+            "ORDER BY check_at LIMIT 1"
+        )
+        rows = [self.database.read_one(sql, state.value, *values) for state in states]
+        return min((float(row[0]) for row in rows if row), default=None)
 
     def to_write(self) -> list[Job]:
         """Return the jobs whose sidecar has to be written."""
@@ -85,8 +102,3 @@ class Tracking(JobTable):
             "WHERE id = ? AND updated_at = ? RETURNING id"
         )
         return bool(self.database.write(sql, path, job.id, job.updated_at))
-
-
-def _scope(states: Sequence[JobState], under: Sequence[bytes] | None) -> tuple[str, list[object]]:
-    where, values = in_places_or_awaited(under)
-    return f" AND state IN ({','.join('?' * len(states))}){where}", [*states, *values]

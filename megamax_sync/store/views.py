@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,12 @@ from megamax_sync.job import Job, JobState
 from megamax_sync.store.database import Database
 from megamax_sync.store.journal import SELECT as ATTEMPTS
 from megamax_sync.store.journal import Attempt
-from megamax_sync.store.places import in_places
+from megamax_sync.store.places import in_places, inside, places_of
 from megamax_sync.store.table import NEWEST_FIRST, SELECT, job_of
+
+_WAITING = (JobState.QUEUED, JobState.UPLOADING)
+_UNFINISHED = (*_WAITING, JobState.PROCESSING)
+_TALLY = "SELECT root, state, ready, jobs, bytes FROM tally"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +54,31 @@ class Views:
         """Count the jobs in each state; ``under`` limits it to these folders and files."""
         counts = dict.fromkeys(JobState, 0)
         where, values = in_places(under)
-        sql = f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"
+        # Without places, they are counted already.
+        sql = (
+            "SELECT state, sum(jobs) AS n FROM tally GROUP BY state"
+            if under is None
+            else f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"
+        )
         for row in self._db.read(sql, *values):
             counts[JobState(row["state"])] = row["n"]
         return counts
 
     def waits_in(self, folder: bytes) -> bool:
-        """Tell whether files of a folder wait to be uploaded."""
-        counts = self.counts([folder])
-        return bool(counts[JobState.QUEUED] + counts[JobState.UPLOADING])
+        """Tell whether files of a watched folder wait to be uploaded."""
+        return any(
+            row["jobs"] and row["state"] in _WAITING and inside(row["root"], places_of([folder]))
+            for row in self._db.read(_TALLY)
+        )
 
     def bytes_in(self, state: JobState, under: Sequence[bytes] | None = None) -> int:
         """Add up the sizes of the jobs in one state."""
         where, values = in_places(under)
-        sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"
+        sql = (
+            "SELECT coalesce(sum(bytes), 0) AS n FROM tally WHERE state = ?"
+            if under is None
+            else f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"
+        )
         row = self._db.read_one(sql, state.value, *values)
         return int(row["n"]) if row else 0
 
@@ -86,20 +102,45 @@ class Views:
 
     def tally(self, mark: int, under: Sequence[bytes] | None) -> Tally:
         """Count what is unfinished in these places, and what has moved there since ``mark``."""
+        counts, sizes, unsettled = dict.fromkeys(JobState, 0), dict.fromkeys(JobState, 0), 0
+        for row in [*self._unfinished(under), *self._finished(mark, under)]:
+            state = JobState(row["state"])
+            counts[state] += row["jobs"]
+            sizes[state] += row["bytes"]
+            if state is JobState.QUEUED and not row["ready"]:
+                unsettled += row["jobs"]
+        return Tally(counts, sizes, unsettled, self._compared(under), self._owed(under))
+
+    def _unfinished(self, under: Sequence[bytes] | None) -> list[sqlite3.Row]:
+        """Count what is unfinished; job by job only where a watched folder is not wholly meant."""
+        rows = [row for row in self._db.read(_TALLY) if row["state"] in _UNFINISHED and row["jobs"]]
+        if under is None:
+            return rows
+        places = places_of(under)
+        whole = [row for row in rows if row["root"] and inside(row["root"], places)]
+        parts = {row["root"] for row in rows} - {row["root"] for row in whole}
+        parts = {root for root in parts if any(inside(place, {root}) for place in places)}
+        if not parts:
+            return whole
         where, values = in_places(under)
         sql = (
-            "SELECT state, ready, count(*) AS n, coalesce(sum(size), 0) AS size FROM job "
-            "WHERE (state IN ('queued', 'uploading', 'processing') "
-            f"OR id IN (SELECT job FROM history WHERE id > ?)){where} GROUP BY state, ready"
+            "SELECT state, ready, count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM job "
+            "WHERE state IN ('queued', 'uploading', 'processing') "
+            f"AND coalesce(root, x'') IN ({','.join('?' * len(parts))}){where} "
+            "GROUP BY state, ready"
         )
-        counts, sizes, unsettled = dict.fromkeys(JobState, 0), dict.fromkeys(JobState, 0), 0
-        for row in self._db.read(sql, mark, *values):
-            state = JobState(row["state"])
-            counts[state] += row["n"]
-            sizes[state] += row["size"]
-            if state is JobState.QUEUED and not row["ready"]:
-                unsettled += row["n"]
-        return Tally(counts, sizes, unsettled, self._compared(under), self._owed(under))
+        return [*whole, *self._db.read(sql, *parts, *values)]
+
+    def _finished(self, mark: int, under: Sequence[bytes] | None) -> list[sqlite3.Row]:
+        where, values = in_places(under)
+        # Finished jobs are of use here only for what has moved, which history knows by its id.
+        sql = (
+            "SELECT state, 1 AS ready, count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM job "
+            "WHERE id IN (SELECT job FROM history WHERE id > ? "
+            "AND state IN ('done', 'failed', 'skipped')) "
+            f"AND +state IN ('done', 'failed', 'skipped'){where} GROUP BY state"
+        )
+        return self._db.read(sql, mark, *values)
 
     def _compared(self, under: Sequence[bytes] | None) -> int:
         where, values = in_places(under)

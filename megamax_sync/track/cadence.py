@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 #: Conversion: this many looks at MEGAMAX_POLL_SECONDS, then ever more rarely.
@@ -22,15 +24,24 @@ MIRRORS_DUE = 600.0
 MIRRORS_WATCHED = 7 * 86400.0
 _FIRST_MIRRORS, _LONGEST_MIRRORS = 60.0, 6 * 3600.0
 
-#: Direct links are renewed when this part of their time is left.
-_RENEW_AT = 0.25
+#: Around the time that conversions usually take, from this part of it to that one, files are asked
+#: about this often in it.
+_NEAR_FROM, _NEAR_TO, _NEAR_LOOKS = 0.8, 1.5, 20
+
+#: Direct links are renewed when a part of their time is left that lies between these two: links
+#: that expire at one moment are renewed over a quarter of their time.
+_RENEW_FIRST, _RENEW_LAST = 0.5, 0.25
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """The intervals of one configuration. ``poll``: MEGAMAX_POLL_SECONDS."""
+    """The intervals of one configuration. ``poll``: MEGAMAX_POLL_SECONDS.
+
+    ``usual`` gives the seconds that a conversion usually takes, None while nobody knows.
+    """
 
     poll: float
+    usual: Callable[[], float | None] = lambda: None
     rng: random.Random = field(default_factory=random.Random)
 
     def conversion(self, looks: int, age: float = 0.0) -> float:
@@ -40,7 +51,15 @@ class Cadence:
         """
         later = min(max(0, looks - _STEADY_LOOKS), 64)
         by_age = min(age * _OF_AGE, _LONGEST_OF_AGE)
-        return max(self.poll, min(self.poll * _GROWTH**later, _LONGEST_POLL), by_age)
+        wait = max(self.poll, min(self.poll * _GROWTH**later, _LONGEST_POLL), by_age)
+        return max(self.poll, min(wait, self._near(age)))
+
+    def _near(self, age: float) -> float:
+        """The longest wait, so that none leads past the time at which it is usually through."""
+        usual = self.usual()
+        if usual is None or age > usual * _NEAR_TO:
+            return math.inf
+        return max(usual * _NEAR_FROM - age, usual / _NEAR_LOOKS)
 
     def denial(self, denials: int) -> float:
         """Seconds until a hashid that was denied ``denials`` times in a row is asked for again."""
@@ -65,4 +84,4 @@ class Cadence:
         Spread at random, so that the links of a season are not all renewed at one moment.
         """
         # Never faster than the polls, even where the service hands out links that have expired.
-        return max(1.0, self.poll, left * (1.0 - _RENEW_AT * self.rng.uniform(1.0, 1.6)))
+        return max(1.0, self.poll, left * (1.0 - self.rng.uniform(_RENEW_LAST, _RENEW_FIRST)))

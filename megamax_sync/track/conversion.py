@@ -9,6 +9,7 @@ from megamax_sync.clock import Clock
 from megamax_sync.job import REMOTE_CONVERTED, REMOTE_FAILED, REMOTE_UNFINISHED, Job
 from megamax_sync.store import Store
 from megamax_sync.track.cadence import Cadence
+from megamax_sync.track.usual import Usual
 
 _log = structlog.get_logger()
 
@@ -21,9 +22,10 @@ _LONG = 86400.0
 class Conversion:
     """Notes each answer about a file in conversion, and when to ask again."""
 
-    def __init__(self, store: Store, cadence: Cadence, clock: Clock) -> None:
+    def __init__(self, store: Store, cadence: Cadence, usual: Usual, clock: Clock) -> None:
         self._store = store
         self._cadence = cadence
+        self._usual = usual
         self._clock = clock
         self._denials: dict[int, int] = {}
         #: The uploads of which it was said that they take long.
@@ -56,7 +58,10 @@ class Conversion:
             self._failed(job)
         elif status == REMOTE_CONVERTED:
             changes |= {"converted_at": self._clock.now(), "checks": 0}
-            return self._store.tracking.track(job, **changes)
+            through = self._store.tracking.track(job, **changes)
+            if through:
+                self._usual.add(self._age(job))
+            return through
         else:
             age = self._age(job)
             if age >= _LONG:

@@ -14,7 +14,7 @@ _FEW = len(REMOTE_UNFINISHED)
 
 #: A file's description, None when the service does not know it, or what went wrong.
 Said = RemoteFile | ServiceError | None
-ListCall = Callable[[int | None, str], list[RemoteFile]]
+ListCall = Callable[[int | None, str | None], list[RemoteFile]]
 FileCall = Callable[[str], RemoteFile]
 
 
@@ -59,7 +59,7 @@ def _listed(jobs: Sequence[Job], list_files: ListCall) -> dict[str, RemoteFile]:
     missing = Counter(job.folder for job in jobs if (job.hashid or "") not in found)
     for folder, count in missing.items():
         if folder is not None and count > _FEW:
-            for status in REMOTE_UNFINISHED:
-                for remote in list_files(folder, status):
-                    found[remote.hashid] = remote
+            # One list of all that is in the folder tells of those that have left as well.
+            for remote in list_files(folder, None):
+                found[remote.hashid] = remote
     return found

@@ -29,11 +29,14 @@ from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
 from megamax_sync.track.conversion import Conversion
 from megamax_sync.track.links import Links
 from megamax_sync.track.statuses import ask
+from megamax_sync.track.usual import Usual
 from megamax_sync.track.writer import SidecarWriter
 
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
+#: So many jobs of one state are looked at in one step.
+_AT_ONCE = {JobState.PROCESSING: 10_000, JobState.DONE: 20}
 #: Sidecars that come due during a long round of calls are written this often, in seconds.
 _WRITE_SECONDS = 1.0
 
@@ -48,6 +51,7 @@ class Tracker(Loop):
         client: MegamaxClient,
         gate: Gate,
         policy: RetryPolicy,
+        usual: Usual,
         cadence: Cadence,
         writer: SidecarWriter,
         refresh_links: bool,
@@ -84,7 +88,7 @@ class Tracker(Loop):
             [JobState.PROCESSING, JobState.DONE] if follow_done else [JobState.PROCESSING]
         )
         self._under = under
-        self._conversion = Conversion(store, cadence, clock)
+        self._conversion = Conversion(store, cadence, usual, clock)
 
     def abort(self) -> None:
         """End the call under way at once; from another thread, with the stop set."""
@@ -127,7 +131,22 @@ class Tracker(Loop):
             self._list(None, REMOTE_UNFINISHED[0])
 
     def _due(self, ahead: float) -> list[Job]:
-        return self._store.tracking.to_check(ahead, states=self._states, under=self._under)
+        """Return what is due, of what is done only a few.
+
+        Each of those takes calls of its own, and there may be thousands (all whose links ran out
+        while the program did not run): what is in conversion is not to wait for all of them.
+        """
+        return [
+            job
+            for state in self._states
+            for job in self._store.tracking.to_check(
+                # Only what a list serves is worth to be asked for too early.
+                ahead if state is JobState.PROCESSING else 0.0,
+                states=[state],
+                under=self._under,
+                most=_AT_ONCE[state],
+            )
+        ]
 
     def _look(self, jobs: Sequence[Job]) -> None:
         answered, failed = 0, None
@@ -228,7 +247,7 @@ class Tracker(Loop):
 
     # -- calls -------------------------------------------------------------------------------
 
-    def _list(self, folder: int | None, status: str) -> list[RemoteFile]:
+    def _list(self, folder: int | None, status: str | None) -> list[RemoteFile]:
         return self._call(lambda: self._client.files(folder=folder, status=status))
 
     def _file(self, hashid: str) -> RemoteFile:

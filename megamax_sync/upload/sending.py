@@ -121,14 +121,19 @@ class Sending:
         stop: threading.Event,
         still_ours: Callable[[], bool],
         beat: Callable[[], None],
+        turn: Callable[[int], int],
     ) -> None:
-        """``still_ours`` is asked about once a second, and False ends the upload."""
+        """``still_ours`` is asked about once a second, and False ends the upload.
+
+        ``turn`` waits until so many bytes may be sent, or fewer, and returns how many; 0 to stop.
+        """
         self._store = store
         self._client = client
         self._clock = clock
         self._stop = stop
         self._still_ours = still_ours
         self._beat = beat
+        self._turn = turn
         self._asked_at = clock.monotonic()
         self._body_sent = False
 
@@ -153,6 +158,7 @@ class Sending:
                 on_progress=moved,
                 on_body_sent=lambda: self._sent(attempt),
                 check=self._check,
+                throttle=self._throttle,
             )
             try:
                 answer = self._client.upload(url, body, folder=job.folder)
@@ -182,6 +188,14 @@ class Sending:
             self._asked_at = now
             if not self._still_ours():
                 raise UploadCancelled("the job was dropped")
+
+    def _throttle(self, most: int) -> int:
+        size = self._turn(most)
+        if not size:
+            raise UploadCancelled("the program stops")
+        # The wait may have been a long one.
+        self._check()
+        return size
 
     def _verify(
         self, job: Job, answer: UploadedFile, fd: int, fingerprint: str | None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate
 from megamax_sync.api.retry import RetryPolicy
@@ -70,6 +71,7 @@ class Uploader(Loop):
         lookup: Lookup,
         adoption: Adoption,
         may_look_up: Callable[[], bool],
+        bandwidth: Bandwidth,
         preflight: Callable[[Job], None],
         owner: str,
         under: Sequence[bytes] | None,
@@ -105,6 +107,7 @@ class Uploader(Loop):
         self._lookup = lookup
         self._adoption = adoption
         self._may_look_up = may_look_up
+        self._bandwidth = bandwidth
         self._preflight = preflight
         self._owner = f"{owner}/{number}"
         self._under = under
@@ -246,6 +249,7 @@ class Uploader(Loop):
             stop=self.stop_event,
             still_ours=lambda: self._still_ours(job),
             beat=self.beat,
+            turn=lambda most: self._bandwidth.take(most, self.patience),
         )
         try:
             self._store.journal.sending(attempt, self._service_time())

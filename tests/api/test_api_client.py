@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -31,7 +32,7 @@ FILE = {"hashid": "VKf", "name": "MNCT", "size": 5, "status": "converted"}
 UPLOADED = {"hashid": "9mO", "folder": None, "name": "a.mp4", "size": 5, "status": "converting"}
 
 
-def body(content: bytes = b"hello", **hooks: Callable[..., None]) -> MultipartFile:
+def body(content: bytes = b"hello", **hooks: Callable[..., Any]) -> MultipartFile:
     return MultipartFile(
         io.BytesIO(content),
         name="a.mp4",

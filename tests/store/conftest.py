@@ -59,7 +59,7 @@ def add(store: Store) -> Add:
 
     def queue(name: bytes = b"/v/a.mp4", *, size: int = 10, ready: bool = True) -> Job:
         stamp = FileStamp(size, 1, 2, 3, 4)
-        job = store.jobs.add(name, stamp, root=b"/v", folder=7, ready=ready, reason="found")
+        job = store.jobs.add(name, stamp, root=name[:2], folder=7, ready=ready, reason="found")
         return fetch(store, job)
 
     return queue

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from megamax_sync.track.cadence import MIRRORS_WATCHED, Cadence
 
-CADENCE = Cadence(15.0, random.Random(1))
+CADENCE = Cadence(15.0, rng=random.Random(1))
 
 
 def test_conversion_is_asked_about_steadily_then_ever_more_rarely() -> None:
@@ -56,10 +57,10 @@ def test_later_mirrors_are_asked_for_for_a_week() -> None:
 
 
 def test_links_are_renewed_before_they_expire_but_not_all_at_once() -> None:
-    """Between sixty and seventy-five per cent of their time, spread at random."""
+    """Between a half and three quarters of their time, spread at random."""
     waits = {CADENCE.renewal(1000.0) for _ in range(100)}
     assert len(waits) > 50
-    assert min(waits) >= 600.0
+    assert min(waits) >= 500.0
     assert max(waits) <= 750.0
 
 
@@ -67,3 +68,23 @@ def test_expired_links_cause_no_storm() -> None:
     """A service whose links have expired already is asked as often as the polls are, no more."""
     assert CADENCE.renewal(-1e6) == 15.0
     assert Cadence(0.1).renewal(0.0) == 1.0
+
+
+def test_what_expires_at_one_moment_is_renewed_evenly() -> None:
+    """Ten thousand links over a quarter of their time: no hour of it has more than its part."""
+    ttl = 4 * 86400.0
+    hours = Counter(int(CADENCE.renewal(ttl) // 3600) for _ in range(10_000))
+    assert len(hours) == 24
+    assert max(hours.values()) < 1.3 * 10_000 / 24
+
+
+def test_near_the_usual_time_it_is_asked_more_often() -> None:
+    """No wait leads past it, and near it there are many looks, never faster than the poll."""
+    cadence = Cadence(15.0, lambda: 3600.0)
+    assert cadence.conversion(100, 0.0) == 900.0
+    assert cadence.conversion(100, 2700.0) == 180.0
+    assert cadence.conversion(100, 2500.0) == 380.0
+    assert cadence.conversion(100, 3600.0) == 180.0
+    assert cadence.conversion(100, 6000.0) == 900.0
+    assert Cadence(15.0, lambda: 20.0).conversion(100, 20.0) == 15.0
+    assert Cadence(1000.0, lambda: 3600.0).conversion(0, 3500.0) == 1000.0

@@ -32,12 +32,12 @@ class Service:
     def __init__(self, files: dict[str, tuple[str, int | None]], *, into_folders: bool) -> None:
         self.files = files
         self.into_folders = into_folders
-        self.lists: list[tuple[int | None, str]] = []
+        self.lists: list[tuple[int | None, str | None]] = []
         self.singles: list[str] = []
         self.failing: dict[str, Exception] = {}
         self.list_error: Exception | None = None
 
-    def list_files(self, folder: int | None, status: str) -> list[RemoteFile]:
+    def list_files(self, folder: int | None, status: str | None) -> list[RemoteFile]:
         """The list call."""
         self.lists.append((folder, status))
         if self.list_error is not None:
@@ -45,7 +45,8 @@ class Service:
         return [
             RemoteFile(hashid=hashid, status=word)
             for hashid, (word, place) in self.files.items()
-            if word == status and (place == folder or (folder is None and self.into_folders))
+            if status in {None, word}
+            and (place == folder or (folder is None and self.into_folders))
         ]
 
     def get_file(self, hashid: str) -> RemoteFile:

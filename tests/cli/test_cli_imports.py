@@ -1,0 +1,48 @@
+"""What a quick command does not import, and that nothing is missing for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from megamax_sync.cli.app import COMMANDS, build
+
+#: What takes long to import, and is for the daemon, or for those who look.
+HEAVY = ("structlog", "httpx", "rich", "watchdog", "starlette", "uvicorn", "tenacity", "pathspec")
+
+
+def names(app: typer.Typer) -> list[str | None]:
+    """The commands of this command line."""
+    return [command.name for command in app.registered_commands]
+
+
+def test_status_imports_nothing_heavy(tmp_path: object) -> None:
+    """Half of its time would be spent on that."""
+    code = (
+        "import sys; from megamax_sync.cli import main; status = main(['status']); "
+        f"print(sorted({HEAVY!r} & sys.modules.keys())); sys.exit(status)"
+    ).replace(repr(HEAVY), repr(set(HEAVY)))
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"MEGAMAX_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_command_finds_its_module(module: str) -> None:
+    """Each module has the commands that the table says, and only they are made for their words."""
+    for name in COMMANDS[module]:
+        assert names(build(["--watch", "dir", name, "--json"])) == list(COMMANDS[module])
+
+
+@pytest.mark.parametrize("words", [["--help"], [], ["stats"], ["status", "--help"]])
+def test_whoever_might_ask_for_any_command_gets_all(words: list[str]) -> None:
+    """Help, and words that are no command."""
+    assert names(build(words)) == [name for names in COMMANDS.values() for name in names]
