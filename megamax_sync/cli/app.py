@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 
 from megamax_sync import __version__
-from megamax_sync.cli import account, enqueue, explain, jobs, output, sandbox, show
+from megamax_sync.cli import (
+    account,
+    backup,
+    enqueue,
+    explain,
+    health,
+    jobs,
+    output,
+    sandbox,
+    show,
+)
 from megamax_sync.cli.context import Root
 from megamax_sync.errors import MegamaxError
 
@@ -126,7 +136,7 @@ def _work(options: Root) -> int:
     return run_daemon(options)
 
 
-for group in (show, explain, enqueue, jobs, account, sandbox):
+for group in (show, explain, enqueue, jobs, account, backup, health, sandbox):
     group.register(app)
 
 

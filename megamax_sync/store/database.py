@@ -17,6 +17,8 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+import structlog
+
 from megamax_sync.errors import (
     StoreBusy,
     StoreDamaged,
@@ -24,9 +26,12 @@ from megamax_sync.errors import (
     StoreError,
     StoreFull,
     StoreTooNew,
+    StoreTooOld,
 )
 from megamax_sync.filesystem import is_remote
-from megamax_sync.store import places
+from megamax_sync.store import copies, places
+
+_log = structlog.get_logger()
 
 #: How long another process may hold the queue, in seconds: a slow disk holds a commit up.
 PATIENCE = 30.0
@@ -50,14 +55,19 @@ class Database:
         writable: bool = True,
         immutable: bool = False,
         patience: float = PATIENCE,
+        upgrade: bool = True,
     ) -> None:
         """Open ``path``; make it, or bring it up to date, when ``writable``.
 
         ``immutable``, where it is only read: nobody writes it meanwhile, so that reading leaves
         no WAL files behind. ``patience``: seconds to wait for another process that holds it.
+        ``upgrade`` False: an instance works on it, which must keep the schema that it knows.
 
-        Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreFull`,
-        :class:`StoreBusy` or :class:`StoreError`.
+        A queue of an earlier version is copied before it is brought up to date (see
+        :mod:`.copies`); where it is only read, its copy in memory is brought up to date instead.
+
+        Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreTooOld`,
+        :class:`StoreFull`, :class:`StoreBusy` or :class:`StoreError`.
         """
         self.path = path
         self._patience = patience
@@ -68,7 +78,7 @@ class Database:
         with _translated(path):
             self._connection = self._connect(writable, immutable)
             try:
-                self._prepare(writable)
+                self._prepare(writable, upgrade)
             except BaseException:
                 self._connection.close()
                 raise
@@ -84,6 +94,9 @@ class Database:
         uri = "file:" + _uri_path(self.path) + ("" if writable else "?mode=ro")
         if immutable and not writable:
             uri += "&immutable=1"
+        return self._open(uri)
+
+    def _open(self, uri: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             uri, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False
         )
@@ -91,7 +104,7 @@ class Database:
         connection.create_function(places.FUNCTION, 2, places.lies_in, deterministic=True)
         return connection
 
-    def _prepare(self, writable: bool) -> None:
+    def _prepare(self, writable: bool, upgrade: bool) -> None:
         known = migrations()
         run = self._connection.execute
         (version,) = run("PRAGMA user_version").fetchone()
@@ -106,7 +119,13 @@ class Database:
                 (tables,) = run("SELECT count(*) FROM sqlite_master").fetchone()
                 kind = StoreDamaged if tables else StoreEmpty
                 raise kind(f"{self.path} holds no queue")
+            if version < len(known):
+                self._read_upgraded(known)
             return
+        if 0 < version < len(known) and not upgrade:
+            raise StoreTooOld(
+                f"{self.path} is still in use by an earlier megamax-sync; restart that first"
+            )
         # WAL needs memory that all processes share, which network file systems do not give.
         journal = "TRUNCATE" if is_remote(os.fsencode(self.path)) else "WAL"
         run(f"PRAGMA journal_mode = {journal}").fetchone()
@@ -115,11 +134,46 @@ class Database:
             with self.transaction():
                 # Another process may have been faster.
                 (version,) = run("PRAGMA user_version").fetchone()
-                for step, script in enumerate(known[version:], version + 1):
-                    for statement in _statements(script):
-                        run(statement)
-                    # It travels in the same transaction as the tables it speaks of.
-                    run(f"PRAGMA user_version = {step}")
+                if 0 < version < len(known):
+                    self._keep_a_copy(version, len(known))
+                self._upgrade(known)
+
+    def _upgrade(self, known: Sequence[str]) -> None:
+        run = self._connection.execute
+        (version,) = run("PRAGMA user_version").fetchone()
+        for step, script in enumerate(known[version:], version + 1):
+            for statement in _statements(script):
+                run(statement)
+            # It travels in the same transaction as the tables it speaks of.
+            run(f"PRAGMA user_version = {step}")
+
+    def _keep_a_copy(self, version: int, target: int) -> None:
+        # By a connection of its own: the copy shows what is committed, and nobody else can write.
+        with contextlib.closing(self._connect(False, False)) as source:
+            kept = copies.before_upgrade(source, self.path, target)
+        _log.info("queue.upgraded", old=version, new=target, backup=kept)
+
+    def _read_upgraded(self, known: Sequence[str]) -> None:
+        """Go on with a copy in memory, brought up to date: whoever only reads changes no file."""
+        memory = self._open(":memory:")
+        try:
+            self._connection.backup(memory)
+        except BaseException:
+            memory.close()
+            raise
+        self._connection.close()
+        self._connection = memory
+        self._upgrade(known)
+        self._connection.execute("PRAGMA query_only = ON")
+
+    def copy_to(self, path: str, *, replace: bool = False) -> None:
+        """Copy the whole queue as it is at one moment, whoever writes it meanwhile.
+
+        Raises :class:`StoreError` and its kin, also where ``path`` exists and is not to be
+        replaced, or cannot be made.
+        """
+        with _translated(path):
+            copies.copy(self._connection, path, replace=replace)
 
     def close(self) -> None:
         """Close the connection; the last one folds the WAL into the file."""
