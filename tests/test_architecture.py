@@ -30,6 +30,7 @@ TABLE: dict[str, set[str]] = {
     "state": {"errors", "clock"},
     "troubles": {"errors"},
     "health": set(),
+    "service": {"errors"},
     "status": {"job", "store", "clock"},
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},

@@ -15,6 +15,7 @@ from megamax_sync.cli import (
     enqueue,
     explain,
     health,
+    installing,
     jobs,
     output,
     sandbox,
@@ -136,7 +137,7 @@ def _work(options: Root) -> int:
     return run_daemon(options)
 
 
-for group in (show, explain, enqueue, jobs, account, backup, health, sandbox):
+for group in (show, explain, enqueue, jobs, account, backup, health, installing, sandbox):
     group.register(app)
 
 

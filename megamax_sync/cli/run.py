@@ -143,7 +143,7 @@ class Service:
         if not self._ready and self._daemon.watcher.begun.is_set():
             self._ready = True
             self._notifier.send("READY=1")
-        status = output.one_line(self._status_line())
+        status = output.one_line(self._status_line() if self._ready else "starting")
         if status != self._status:
             self._status = status
             self._notifier.send(f"STATUS={status}")
