@@ -82,6 +82,9 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --no-strip-extras --output-file=requirements-dev.lock \
 		--constraint=requirements.lock \
 		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
+	@# What builds the wheel, for the image alone.
+	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements-build.lock \
+		--constraint=requirements-dev.lock --only-build-deps --build-deps-for=wheel pyproject.toml
 
 clean: ## take away all that make has made
 	@rm -rf $(VENV) demo dist build .coverage .coverage.* \

@@ -39,6 +39,9 @@ TABLE: dict[str, set[str]] = {
     "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint"},
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
 }
+TABLE["doctor"] = {
+    "errors", "clock", "config", "state", "store", "api", "filesystem", "watch",
+}  # fmt: skip
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)
 TABLE["__main__"] = {"cli"}

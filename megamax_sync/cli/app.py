@@ -12,6 +12,7 @@ from megamax_sync import __version__
 from megamax_sync.cli import (
     account,
     backup,
+    doctor,
     enqueue,
     explain,
     health,
@@ -137,7 +138,7 @@ def _work(options: Root) -> int:
     return run_daemon(options)
 
 
-for group in (show, explain, enqueue, jobs, account, backup, health, installing, sandbox):
+for group in (show, explain, enqueue, jobs, account, doctor, backup, health, installing, sandbox):
     group.register(app)
 
 

@@ -98,7 +98,8 @@ def plan(
         own_user = user is None
         extra = _group(folders) if own_user else None
         scan = os.path.join(places.units, "megamax-sync-scan.service")
-        text = units.media(folders, user, group, extra)
+        at_home = any(_is_at_home(path) for path in (program[0], *folders))
+        text = units.media(folders, user, group, extra, at_home=at_home)
         files = [
             _file(unit, units.system_unit(start)),
             _file(drop_in, text),
@@ -121,6 +122,12 @@ def plan(
 
 def _file(path: str, text: str) -> File:
     return File(path, text.encode())
+
+
+def _is_at_home(path: str) -> bool:
+    """Tell whether ProtectHome=yes would hide it."""
+    real = os.path.realpath(path)
+    return any(os.path.commonpath([real, top]) == top for top in ("/home", "/root", "/run/user"))
 
 
 def _owner(folders: tuple[str, ...]) -> tuple[str | None, str | None]:

@@ -59,9 +59,17 @@ def folders_in(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def media(
-    folders: tuple[str, ...], user: str | None, group: str | None, extra_group: str | None
+    folders: tuple[str, ...],
+    user: str | None,
+    group: str | None,
+    extra_group: str | None,
+    *,
+    at_home: bool,
 ) -> str:
-    """Return the drop-in of the system's service: the folders, and as whom they are read."""
+    """Return the drop-in of the system's service: the folders, and as whom they are read.
+
+    ``at_home``: folders or the program lie below /home, /root or /run/user.
+    """
     names = " ".join(quoted(folder) for folder in folders)
     lines = [
         "# Written by megamax-sync install-service, which writes it anew when it is called again.",
@@ -75,6 +83,8 @@ def media(
         "# The sidecars lie beside the videos.",
         f"ReadWritePaths={names}",
     ]
+    if at_home:
+        lines += ["# Some of this lies below /home.", "ProtectHome=read-only"]
     if user is not None:
         lines += [
             "# The owner of the videos: it may read them, write beside them, and ask the kernel",
