@@ -23,7 +23,7 @@ def test_every_command_of_this_version_is_in_the_reference() -> None:
     names = {name.removeprefix("megamax-sync").strip() for name, _ in render.commands()}
     assert names == {
         "", "sandbox", "status", "show", "explain", "upload", "retry", "forget", "pause", "resume",
-        "ls", "links",
+        "ls", "links", "check", "health", "backup", "install-service",
     }  # fmt: skip
 
 
