@@ -19,8 +19,8 @@ RUN python -m venv /build \
         --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY megamax_sync ./megamax_sync
-RUN /build/bin/python -m pip --python /app/bin/python install \
-        --no-deps --no-build-isolation --no-index . \
+RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && /build/bin/python -m pip --python /app/bin/python install --no-deps --no-index /wheel/*.whl \
     && /app/bin/python -m compileall -q /app
 
 FROM ${PYTHON_IMAGE}

@@ -19,7 +19,7 @@ from typing import Protocol
 from megamax_sync.clock import Clock
 
 #: A loop that stays silent for longer than this is stuck, in seconds: within a minute it is seen.
-SILENCE = 50.0
+SILENCE = 45.0
 #: A wait that was announced is over by this much later, whatever it waited for.
 _GRACE = 5.0
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0

@@ -155,16 +155,15 @@ class Database:
 
     def _read_upgraded(self, known: Sequence[str]) -> None:
         """Go on with a copy in memory, brought up to date: whoever only reads changes no file."""
-        memory = self._open(":memory:")
-        try:
+        with contextlib.ExitStack() as undo:
+            memory = self._open(":memory:")
+            undo.callback(memory.close)
             self._connection.backup(memory)
-        except BaseException:
-            memory.close()
-            raise
+            undo.pop_all()
         self._connection.close()
         self._connection = memory
         self._upgrade(known)
-        self._connection.execute("PRAGMA query_only = ON")
+        memory.execute("PRAGMA query_only = ON")
 
     def copy_to(self, path: str, *, replace: bool = False) -> None:
         """Copy the whole queue as it is at one moment, whoever writes it meanwhile.
