@@ -233,11 +233,11 @@ def test_names_reach_the_unit_as_they_are() -> None:
 
 def test_what_lies_at_home_is_let_be_seen(system: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """The drop-in opens /home for reading where the videos lie there."""
-    monkeypatch.setattr(
-        service.plan.__globals__["os"].path, "realpath", lambda path: f"/home/{path}"
-    )
-    text = drop_in(plan(system, ("/tmp",), (None, None), "", PROGRAM))
-    assert "ProtectHome=read-only" in text
+    real = os.path.realpath
+    moved = {"/tmp": "/home/anna/videos"}
+    monkeypatch.setattr(os.path, "realpath", lambda path: real(moved.get(path, path)))
+    assert "ProtectHome=read-only" in drop_in(planned(system, "/tmp"))
+    assert "ProtectHome" not in drop_in(planned(system, "/var"))
 
 
 def test_a_program_out_of_reach_is_refused(system: Places, tmp_path: Path, videos: str) -> None:

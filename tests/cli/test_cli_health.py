@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import threading
@@ -55,7 +56,7 @@ def test_a_part_that_hangs_is_named_though_it_holds_the_queue(
         monkeypatch.setattr(daemon.tracker, "step", hang)
         daemon.store.database.wake()
         wait_for(lambda: daemon.tracker.pulse().stuck)
-        socket = str(made.state / "control.sock")
+        socket = os.path.join(daemon.settings.state_dir, "control.sock")
         verdict = health.verdict(ask(socket, "parts"))
         assert "tracker" in verdict.stuck
         assert any("hang" in place for place in daemon.tracker.place())
