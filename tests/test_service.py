@@ -234,8 +234,8 @@ def test_names_reach_the_unit_as_they_are() -> None:
 def test_what_lies_at_home_is_let_be_seen(system: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """The drop-in opens /home for reading where the videos lie there."""
     real = os.path.realpath
-    moved = {"/tmp": "/home/anna/videos"}
-    monkeypatch.setattr(os.path, "realpath", lambda path: real(moved.get(path, path)))
+    moved: dict[str, str] = {"/tmp": "/home/anna/videos"}
+    monkeypatch.setattr(os.path, "realpath", lambda path: real(moved.get(str(path), str(path))))
     assert "ProtectHome=read-only" in drop_in(planned(system, "/tmp"))
     assert "ProtectHome" not in drop_in(planned(system, "/var"))
 
