@@ -1,47 +1,50 @@
 # syntax=docker/dockerfile:1
 #
 #   docker build -t megamax-sync .
-#   docker run -v /srv/videos:/watch -v megamax-state:/state \
-#       -v ./megamax_login:/run/secrets/megamax_login:ro \
-#       -v ./megamax_key:/run/secrets/megamax_key:ro megamax-sync
+#   docker compose -f deploy/docker/compose.yaml up -d
 #
 # Login and key come as secret files when the container runs. None is ever part of the image.
-ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+ARG PYTHON_IMAGE=python:3.13-slim
 
-# The wheel is built apart, so that neither the build tools nor the sources reach the image.
-FROM ${PYTHON_IMAGE} AS wheel
+# The environment is made apart, so that neither pip, nor what builds the wheel, nor the sources
+# reach the image.
+FROM ${PYTHON_IMAGE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements-dev.lock ./
-RUN pip install --require-hashes --requirement requirements-dev.lock
+COPY requirements-build.lock requirements.lock ./
+RUN python -m venv /build \
+    && /build/bin/python -m pip install --require-hashes --requirement requirements-build.lock \
+    && python -m venv --without-pip /app \
+    && /build/bin/python -m pip --python /app/bin/python install \
+        --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY megamax_sync ./megamax_sync
-RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheel .
-
-FROM ${PYTHON_IMAGE} AS environment
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /app
-COPY requirements.lock ./
-RUN /app/bin/pip install --require-hashes --requirement requirements.lock
-COPY --from=wheel /wheel /wheel
-RUN /app/bin/pip install --no-deps --no-index /wheel/*.whl
+RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
+    && /build/bin/python -m pip --python /app/bin/python install --no-deps --no-index /wheel/*.whl \
+    && /app/bin/python -m compileall -q /app
 
 FROM ${PYTHON_IMAGE}
+ARG VERSION=dev
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="megamax-sync" \
       org.opencontainers.image.description="Uploads every finished video to Megamax, exactly once" \
-      org.opencontainers.image.licenses="MIT"
-# /state has to belong to the user before it is declared, else a fresh volume belongs to root.
-RUN groupadd --gid 1000 megamax \
-    && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /state --shell /usr/sbin/nologin megamax \
-    && install -d -o megamax -g megamax -m 0700 /state \
-    && install -d -o megamax -g megamax /watch
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 COPY --from=environment /app /app
-ENV PATH=/app/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
+# It comes before the program on the PATH, so that `docker exec … megamax-sync status` goes the
+# same way. A fresh volume takes owner and mode of the folders that it is mounted on.
+COPY --chmod=0755 deploy/docker/entrypoint.py /usr/local/bin/megamax-sync
+RUN mkdir -m 0700 /state && mkdir /watch /sidecars && chown 1000:1000 /state /watch /sidecars
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     MEGAMAX_STATE_DIR=/state \
     MEGAMAX_WATCH=/watch
 VOLUME ["/state"]
-USER megamax
 WORKDIR /state
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["megamax-sync"]
+# "No progress" takes a minute to be seen; three looks in a row are then unhealthy.
+HEALTHCHECK --interval=30s --timeout=15s --start-period=60s --retries=3 \
+    CMD ["/usr/local/bin/megamax-sync", "health"]
+# Started as root, it goes on as PUID:PGID (1000:1000); started as any other user, as that one.
+ENTRYPOINT ["/usr/local/bin/megamax-sync"]

@@ -26,10 +26,10 @@ $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 # The interpreter that the environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
 
-.PHONY: help demo test check format bench chaos lock clean
+.PHONY: help demo test test-systemd test-container docs screenshots check format bench chaos lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 # The stamp comes last, so an environment that was only half made is made anew by the next run.
 $(STAMP): requirements-dev.lock pyproject.toml
@@ -63,6 +63,22 @@ ifneq ($(GATES),)
 	@$(BIN)/coverage report --fail-under=100 --include='$(FULL)'
 endif
 
+test-systemd: $(STAMP) ## the units on a booted Debian (root, debootstrap, systemd-nspawn); five minutes
+	@$(BIN)/python tests/systemd/run
+
+test-container: $(STAMP) ## the image, built and run (root, debootstrap, buildah); three minutes
+	@$(BIN)/python tests/container/run
+
+docs: $(STAMP) ## bring all that is written from the code in step with it
+	@$(BIN)/python -m megamax_sync.config.render env > config.example.env
+	@$(BIN)/python -m megamax_sync.config.render markdown > docs/configuration.md
+	@$(BIN)/python -m megamax_sync.cli.render > docs/cli.md
+	@$(BIN)/python -m megamax_sync.cli.man > deploy/man/megamax-sync.1
+	@$(BIN)/python -m megamax_sync.service deploy/systemd
+
+screenshots: $(STAMP) ## docs/demo.svg, from a real run on the embedded Megamax
+	@$(BIN)/python docs/screenshot.py docs/demo.svg
+
 check: $(STAMP) ## format, lint, types, the table of imports, documents in step; under a minute
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -85,6 +101,9 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --no-strip-extras --output-file=requirements-dev.lock \
 		--constraint=requirements.lock \
 		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
+	@# What builds the wheel, for the image alone.
+	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements-build.lock \
+		--constraint=requirements-dev.lock --only-build-deps --build-deps-for=wheel pyproject.toml
 
 clean: ## take away all that make has made
 	@rm -rf $(VENV) demo dist build .coverage .coverage.* \

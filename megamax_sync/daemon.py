@@ -50,8 +50,6 @@ _log = structlog.get_logger()
 
 #: Seconds for a clean stop: systemd's and Docker's patience ends at 10.
 STOP_SECONDS = 8.0
-#: An upload may be silent for a whole time-out; only then is its loop stuck.
-_SILENCE_MARGIN = 30.0
 #: A probe of the upload host is a whole upload; the next worker tries when it takes longer.
 _PROBE_SECONDS = 60.0
 
@@ -123,7 +121,6 @@ class Daemon:
             adopt=settings.adopt,
             loss=self._loss,
         )
-        silence = settings.timeout_seconds + _SILENCE_MARGIN
         self.watcher = Watcher(
             self.store,
             wanted,
@@ -159,7 +156,6 @@ class Daemon:
                 owner=self._owner,
                 under=under,
                 dedupe=settings.dedupe,
-                silence=silence,
                 **common,
             )
             for number in range(1, settings.workers + 1)
@@ -185,7 +181,6 @@ class Daemon:
             refresh_links=settings.refresh_links,
             follow_done=not scan,
             under=under,
-            silence=silence,
             **common,
         )
         comparer = Comparer(
@@ -321,6 +316,12 @@ class Daemon:
         """Return the heartbeat of every loop."""
         return [loop.pulse() for loop in self.loops]
 
+    def rate(self) -> float:
+        """Return how fast all uploads together are, in bytes a second."""
+        now = self.clock.monotonic()
+        uploads = [up.progress for up in self.uploaders]
+        return sum(one.rate(now) for one in uploads if one is not None)
+
     def live(self) -> dict[str, Any]:
         """Return what is only known while it happens; see :mod:`megamax_sync.status`."""
         problem, now = self.problem(), self.clock.monotonic()
@@ -336,14 +337,20 @@ class Daemon:
                 {"job": one.job, "sent": one.sent, "size": one.size, "rate": one.rate(now)}
                 for one in uploads
             ],
+            **self.parts(),
+        }
+
+    def parts(self) -> dict[str, Any]:
+        """Return how each loop is, as part of :meth:`live`; waits for nobody, whoever is stuck."""
+        return {
             "parts": [
                 {"part": pulse.part, "age": round(pulse.age, 1), "stuck": pulse.stuck}
                 for pulse in self.pulses()
-            ],
+            ]
         }
 
     def _answer(self, question: str) -> dict[str, Any]:
         if question == "wake":
             self.store.database.wake()
             return {}
-        return self.live()
+        return self.parts() if question == "parts" else self.live()

@@ -16,7 +16,8 @@ Each one answers the two questions on which the whole pipeline turns: *whose fau
     │   │   └── StoreFull        no space left under the queue
     │   ├── StoreDamaged         it is no database, or a broken one
     │   │   └── StoreEmpty       its making was cut short; nothing was in it yet
-    │   └── StoreTooNew          written by a later megamax-sync
+    │   ├── StoreTooNew          written by a later megamax-sync
+    │   └── StoreTooOld          an earlier megamax-sync still works on it, exit status 75
     ├── FileError                blame FILE: uses one of the job's attempts
     │   ├── FileVanished         it is not there any more
     │   ├── FileChanged          not the file that was queued: uses no attempt
@@ -105,6 +106,10 @@ class StoreEmpty(StoreDamaged):
 
 class StoreTooNew(StoreError):
     """The schema is of a later version than this program knows."""
+
+
+class StoreTooOld(StoreError):
+    """The schema is of an earlier version, of which an instance still runs."""
 
 
 class FileError(MegamaxError):

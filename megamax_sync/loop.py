@@ -8,15 +8,20 @@ logged with its traceback, and the loop goes on after a growing pause.
 from __future__ import annotations
 
 import abc
+import contextlib
+import sys
 import threading
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from megamax_sync.clock import Clock
 
-#: A loop that stays silent for longer than this is stuck, in seconds.
-SILENCE = 50.0
+#: A loop that stays silent for longer than this is stuck, in seconds: within a minute it is seen.
+SILENCE = 45.0
+#: A wait that was announced is over by this much later, whatever it waited for.
+_GRACE = 5.0
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
 
 
@@ -74,12 +79,11 @@ class Loop(abc.ABC):
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
-        silence: float = SILENCE,
     ) -> None:
         """Start nothing.
 
         ``on_error`` is told of each error that a step let through, ``on_fine`` of each step
-        without one. ``silence``: seconds without a sign of life after which it counts as stuck.
+        without one.
         """
         self.name = name
         # A thread is had, not inherited from: its private names are none of ours.
@@ -89,11 +93,11 @@ class Loop(abc.ABC):
         self._changes = changes
         self._on_error = on_error
         self._on_fine = on_fine
-        self._silence = silence
         #: The stop, for waits inside a step.
         self.patience = Patience(self)
         self._last = clock.monotonic()
         self._resting = False
+        self._waits_until = 0.0
 
     def start(self) -> None:
         """Begin to run, on a thread of its own."""
@@ -119,12 +123,41 @@ class Loop(abc.ABC):
         """Give a sign of life, in the middle of a long step."""
         self._last = self.clock.monotonic()
 
+    @contextlib.contextmanager
+    def within(self, seconds: float | None) -> Iterator[None]:
+        """Announce a wait inside a step that ends by itself: on the network, say, with a time-out.
+
+        For so long, and no longer, is silence no sign of being stuck. Everything else that blocks
+        (a read from a mount that hangs, a lock, a bug) has :data:`SILENCE` seconds. None: no limit.
+        """
+        self.beat()
+        self._waits_until = float("inf") if seconds is None else self._last + seconds + _GRACE
+        try:
+            yield
+        finally:
+            # In this order: in between, the last sign of life would be the one before the wait.
+            self.beat()
+            self._waits_until = 0.0
+
     def pulse(self) -> Pulse:
         """Tell how the loop is. One that waits as it should is as well as one that works."""
-        age = 0.0
+        now, age = self.clock.monotonic(), 0.0
         if not self._resting:
-            age = self.clock.monotonic() - self._last
-        return Pulse(self.name, age, stuck=not self.is_alive() or age > self._silence)
+            age = now - self._last
+        silent = age > SILENCE and now > self._waits_until
+        return Pulse(self.name, age, stuck=not self.is_alive() or silent)
+
+    def place(self) -> list[str]:
+        """Tell where the thread is, innermost last: ``upload/sending.py:153 send``, no values."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the documented way
+        return (
+            [
+                f"{'/'.join(step.filename.split('/')[-2:])}:{step.lineno} {step.name}"
+                for step in traceback.extract_stack(frame)
+            ]
+            if frame
+            else []
+        )
 
     def rest(self, seconds: float | None) -> bool:
         """Wait for the stop without being taken for stuck; True when it came."""

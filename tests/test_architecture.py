@@ -32,6 +32,7 @@ TABLE: dict[str, set[str]] = {
     "state": {"errors", "clock"},
     "troubles": {"errors"},
     "health": set(),
+    "service": {"errors"},
     "status": {"job", "store", "clock"},
     "pruner": {"job", "store", "clock", "loop"},
     "bwlimit": {"config", "store", "errors", "clock"},
@@ -54,6 +55,9 @@ TABLE: dict[str, set[str]] = {
     "recovery": {"job", "store", "api.models", "sidecar", "state", "errors", "clock", "loop"},
     "wanted": {"config", "sidecar", "watch"},
 }
+TABLE["doctor"] = {
+    "errors", "clock", "config", "state", "store", "api", "filesystem", "watch",
+}  # fmt: skip
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)
 TABLE["__main__"] = {"cli"}

@@ -164,6 +164,50 @@ def test_the_pulse_tells_work_from_rest_from_being_stuck(changes: Database) -> N
     changes.close()
 
 
+def test_a_wait_that_was_announced_may_last_as_long_as_announced(changes: Database) -> None:
+    """A wait for the network with its time-out is no sign of being stuck; outliving it is."""
+    steps = Steps(changes, lambda: None)
+    steps.is_alive = lambda: True  # type: ignore[method-assign] # it need not run for this
+    with steps.within(300):
+        steps.turned.time += 300
+        assert steps.pulse() == loops.Pulse("steps", 300, False)
+        steps.turned.time += 10
+        assert steps.pulse().stuck
+    assert not steps.pulse().stuck
+    steps.turned.time += loops.SILENCE + 1
+    assert steps.pulse().stuck
+    with steps.within(None):
+        steps.turned.time += 1e6
+        assert not steps.pulse().stuck
+    changes.close()
+
+
+def test_silence_is_seen_within_a_minute() -> None:
+    """That is what is promised, wherever a loop blocks without having announced it."""
+    assert loops.SILENCE < 60
+
+
+def test_it_can_be_told_where_a_loop_is(changes: Database) -> None:
+    """The place, by file, line and function, without any value; nothing once it has ended."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def step() -> float | None:
+        inside.set()
+        go_on.wait(10)
+        return None
+
+    steps = Steps(changes, step)
+    assert steps.place() == []
+    steps.start()
+    assert inside.wait(10)
+    places = steps.place()
+    assert any(place.startswith("tests/test_loop.py:") for place in places)
+    assert places[-1].endswith((" wait", " acquire"))
+    go_on.set()
+    steps.end()
+    changes.close()
+
+
 def test_rest_counts_as_a_sign_of_life(changes: Database) -> None:
     """At no moment of waking up does the last sign seem to be the one before the rest."""
     steps = Steps(changes, lambda: None)

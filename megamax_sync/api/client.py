@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -132,13 +133,20 @@ class MegamaxClient:
     ) -> None:
         self.close()
 
-    def wait_as(self, stop: Stop, alive: Callable[[], None]) -> None:
+    def wait_as(
+        self,
+        stop: Stop,
+        alive: Callable[[], None],
+        waiting: Callable[[float | None], AbstractContextManager[None]],
+    ) -> None:
         """Wait for turns until ``stop``, and call ``alive`` whenever a receiver took bytes.
 
-        For programs that watch over the thread which uses this client.
+        Each wait for the network happens inside ``waiting(seconds)``, which is told how long it can
+        last. For programs that watch over the thread which uses this client.
         """
         self._stop = stop
         self._backend.alive = alive
+        self._backend.waiting = waiting
 
     def close(self) -> None:
         """Close all connections; for the owner, when no request is under way."""

@@ -8,6 +8,9 @@ httpcore's own backend does three things badly for large uploads, and this one d
 - It notices receivers that take a trickle: its time-out is for each write, so a byte a minute
   would be progress.
 - It can be aborted from another thread.
+
+And it announces each wait with its bound, so that a thread which waits for the network can be told
+from one that is stuck elsewhere.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpcore
@@ -30,6 +34,10 @@ _TLS_WRITE = 1 << 16
 _READ = 1 << 16
 _INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def _unwatched(_seconds: float | None) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -59,6 +67,8 @@ class Backend(httpcore.NetworkBackend):
         self.aborts = 0
         #: Called whenever a receiver has taken bytes.
         self.alive: Callable[[], None] = lambda: None
+        #: Entered for each wait, with the seconds after which it ends by itself.
+        self.waiting: Callable[[float | None], AbstractContextManager[None]] = _unwatched
 
     def connect_tcp(
         self,
@@ -72,14 +82,18 @@ class Backend(httpcore.NetworkBackend):
         aborts = self.aborts
         with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             failure: OSError = OSError(f"{host} has no address")
-            for family, kind, protocol, _, address in self._addresses(host, port):
+            # Looking a name up has limits of the resolver's own, which are shorter as a rule.
+            with self.waiting(timeout):
+                addresses = self._addresses(host, port)
+            for family, kind, protocol, _, address in addresses:
                 sock = socket.socket(family, kind, protocol)
                 self.keep(sock)
                 try:
                     if aborts != self.aborts:
                         raise OSError("aborted")  # noqa: TRY301 - the same clean-up as for others
                     sock.settimeout(timeout)
-                    sock.connect(address)
+                    with self.waiting(timeout):
+                        sock.connect(address)
                     for option in socket_options or ():
                         sock.setsockopt(*option)
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -160,7 +174,8 @@ class Stream(httpcore.NetworkStream):
             return b""
         with _errors(httpcore.ReadTimeout, httpcore.ReadError):
             self._sock.settimeout(timeout)
-            return self._sock.recv(max_bytes)
+            with self._backend.waiting(timeout):
+                return self._sock.recv(max_bytes)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of ``buffer``, unless an answer comes first (``WriteError``).
@@ -205,7 +220,8 @@ class Stream(httpcore.NetworkStream):
         poll = select.poll()
         poll.register(self._sock, wanted)
         # Rounded up: a wait cut to 0 ms would spin.
-        found = poll.poll(None if seconds is None else int(seconds * 1000) + 1)
+        with self._backend.waiting(seconds):
+            found = poll.poll(None if seconds is None else int(seconds * 1000) + 1)
         return found[0][1] if found else 0
 
     def _judge_rate(self, waited: float) -> None:
@@ -256,7 +272,8 @@ class Stream(httpcore.NetworkStream):
             self._backend.replacing(self._sock, wrap) as tls,
         ):
             tls.settimeout(timeout)
-            tls.do_handshake()
+            with self._backend.waiting(timeout):
+                tls.do_handshake()
         return Stream(tls, self._backend)
 
     def get_extra_info(self, info: str) -> Any:

@@ -24,6 +24,10 @@ COMMANDS = {
     "jobs": ("retry", "forget", "pause", "resume"),
     "bandwidth": ("bwlimit",),
     "account": ("ls", "links"),
+    "doctor": ("check",),
+    "health": ("health",),
+    "backup": ("backup",),
+    "installing": ("install-service",),
     "sandbox": ("sandbox",),
 }
 

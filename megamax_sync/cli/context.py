@@ -130,7 +130,8 @@ def mark_of(folder: StateFolder) -> int:
 def writing(folder: StateFolder) -> Iterator[Store]:
     """Open the queue for an order, making it if there is none; wake the instance afterwards."""
     folder.make()
-    with Store(folder.queue, Clock(), patience=_PATIENCE) as store:
+    in_use = folder.in_use()
+    with Store(folder.queue, Clock(), patience=_PATIENCE, upgrade=not in_use) as store:
         yield store
     # One that does not answer at once has been written to all the same.
     ask(folder.socket, "wake", timeout=1.0)

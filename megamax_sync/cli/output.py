@@ -22,6 +22,7 @@ from megamax_sync.errors import (
     StoreBusy,
     StoreDamaged,
     StoreTooNew,
+    StoreTooOld,
 )
 
 DONE, FAILED, USAGE, REJECTED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
@@ -120,7 +121,7 @@ def status_of(error: MegamaxError) -> int:
         return REJECTED
     if isinstance(error, RemoteFileMissing):
         return FAILED
-    if isinstance(error, StateFolderInUse | StoreBusy | ServiceError):
+    if isinstance(error, StateFolderInUse | StoreBusy | StoreTooOld | ServiceError):
         return TRY_LATER
     return FAILED
 

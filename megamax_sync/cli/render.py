@@ -47,16 +47,24 @@ failed is left to `retry`.
 `skipped`, `queued` (left for the next run), `waiting` (files that are still being written:
 `path`, `path_b64`, `reason`), `jobs` (as in `status --json`), `seconds` and `exit`.
 `show --json` prints the job as `status --json` does, with `attempts` as a list, and `history`,
-`mirrors`, `direct` and `direct_error`. `ls --json` prints a list.
+`mirrors`, `direct` and `direct_error`. `ls --json` prints a list. `check --json` prints `exit`,
+`counts` by level, and `checks`: `check`, `level` (`ok`, `warning`, `error`), `text`, `remedy`.
+
+## Beside an instance of another version
+
+A queue of an earlier version is brought up to date by the next start, which keeps a copy of it
+first. Until then `status` and the like read it as it is, and orders (`pause`, `retry`, …) end with
+75 while an instance of that earlier version still runs.
 """
 
-_STATUSES = {
+STATUSES = {
     0: "done; for the daemon, and for `sandbox`, a clean stop",
     1: "a file failed, now or earlier, and is still there; an order named a job that does not "
-    "exist or that it does not fit; the queue cannot be used",
+    "exist or that it does not fit; the queue cannot be used; `health`: it does not make progress; "
+    "`check`: an error",
     2: "wrong usage or configuration, said in one line a fault on stderr; also a queue that a "
     "later version has written",
-    3: "the service rejects the login or key (`--scan`, `upload --wait`, `ls`, `links`)",
+    3: "the service rejects the login or key (`--scan`, `upload --wait`, `ls`, `links`, `check`)",
     75: "try later: another instance owns the state folder, `--timeout` is over, uploads are "
     "paused, or (`ls`, `links`) the service does not answer",
     130: "interrupted by SIGINT, or `--scan` by SIGTERM; what is left stays queued",
@@ -75,7 +83,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def markdown() -> str:
     """Return the text of ``docs/cli.md``."""
-    rows = [f"| {status} | {meaning} |" for status, meaning in _STATUSES.items()]
+    rows = [f"| {status} | {meaning} |" for status, meaning in STATUSES.items()]
     parts = [_HEAD.replace("{statuses}", "\n".join(["| status | meaning |", "|---|---|", *rows]))]
     for name, text in commands():
         lines = "\n".join(line.rstrip() for line in text.strip().splitlines())

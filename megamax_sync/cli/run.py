@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -27,6 +27,10 @@ _log = structlog.get_logger()
 
 #: How often systemd's status line is brought up to date, and rejected credentials are read again.
 _LOOK_SECONDS = 5.0
+#: How often it is looked whether a part is stuck, where no systemd wants to know it sooner.
+_CARE_SECONDS = 30.0
+#: How often it is looked whether the first scan has begun, until it has.
+_START_SECONDS = 0.05
 #: How long parts may take to stop before others are built in their place, in seconds.
 _REBUILD_SECONDS = 30.0
 
@@ -88,7 +92,9 @@ class Service:
         self._redactor = redactor
         self._signals = signals
         self._notifier = Notifier(os.environ)
+        self._ready = False
         self._status = ""
+        self._stuck: frozenset[str] = frozenset()
         self._faults: tuple[str, ...] = ()
         self._daemon: Daemon
 
@@ -97,7 +103,6 @@ class Service:
         warn_of_what_does_not_work(self._settings)
         if not self._begin():
             return output.DONE
-        self._notifier.send("READY=1")
         while True:
             self._notify()
             arrived = self._signals.wait(self._patience())
@@ -148,31 +153,52 @@ class Service:
 
     # -- systemd -----------------------------------------------------------------------------
 
-    def _patience(self) -> float | None:
-        waits = []
+    def _patience(self) -> float:
+        waits = [_CARE_SECONDS]
         if self._notifier.watchdog:
-            waits.append(self._notifier.watchdog / 2)
+            waits.append(self._notifier.watchdog / 3)
         if self._notifier.heard or self._rejected():
             waits.append(_LOOK_SECONDS)
-        return min(waits, default=None)
+        if self._notifier.heard and not self._ready:
+            waits.append(_START_SECONDS)
+        return min(waits)
 
     def _notify(self) -> None:
-        if self._notifier.watchdog and not any(p.stuck for p in self._daemon.pulses()):
+        if not self._any_stuck() and self._notifier.watchdog:
             self._notifier.send("WATCHDOG=1")
-        if self._notifier.heard:
-            status = self._status_line()
-            if status != self._status:
-                self._status = status
-                self._notifier.send(f"STATUS={status}")
+        if not self._notifier.heard:
+            return
+        if not self._ready and self._daemon.watcher.begun.is_set():
+            self._ready = True
+            self._notifier.send("READY=1")
+        status = output.one_line(self._status_line() if self._ready else "starting")
+        if status != self._status:
+            self._status = status
+            self._notifier.send(f"STATUS={status}")
+
+    def _any_stuck(self) -> bool:
+        """Tell whether a part is stuck; log once where, for whoever has to find out why."""
+        stuck = {pulse.part: pulse for pulse in self._daemon.pulses() if pulse.stuck}
+        for loop in self._daemon.loops:
+            if loop.name in stuck and loop.name not in self._stuck:
+                age = round(stuck[loop.name].age, 1)
+                _log.error("part.stuck", part=loop.name, seconds=age, place=loop.place())
+        self._stuck = frozenset(stuck)
+        return bool(stuck)
 
     def _status_line(self) -> str:
         try:
             counts = self._daemon.store.views.counts()
+            paused = self._daemon.store.settings.paused
+            problem = self._daemon.problem()
         except MegamaxError as error:
-            return output.one_line(str(error))
-        line = ", ".join(f"{counts[state]} {state}" for state in JobState)
-        problem = self._daemon.problem()
-        return output.one_line(f"{problem.word}: {problem.detail}; {line}") if problem else line
+            return str(error)
+        line = summary(counts, self._daemon.rate())
+        if self._stuck:
+            line = f"stuck: {', '.join(sorted(self._stuck))}; {line}"
+        if problem:
+            line = f"{problem.word}: {problem.detail}; {line}"
+        return f"paused; {line}" if paused else line
 
     # -- settings read again -----------------------------------------------------------------
 
@@ -241,6 +267,23 @@ class Service:
             self._settings = settings
             warn_of_what_does_not_work(settings)
         self._daemon.start()
+
+
+def summary(counts: Mapping[JobState, int], rate: float) -> str:
+    """Say in one line what is going on: ``2 uploading at 45.8 MiB/s, 14 queued, 3 converting``.
+
+    ``rate`` is in bytes a second.
+    """
+    words = {
+        JobState.UPLOADING: "uploading",
+        JobState.QUEUED: "queued",
+        JobState.PROCESSING: "converting",
+        JobState.FAILED: "failed",
+    }
+    said = {state: f"{counts[state]} {word}" for state, word in words.items() if counts[state]}
+    if rate and JobState.UPLOADING in said:
+        said[JobState.UPLOADING] += f" at {output.human_size(rate)}/s"
+    return ", ".join(said.values()) or f"nothing to do, {counts[JobState.DONE]} done"
 
 
 def _credentials(settings: Settings) -> tuple[str, str]:

@@ -200,7 +200,7 @@ class Keeper(Loop):
     def _copy(self, path: str) -> None:
         """Copy what is open. Raises :class:`StoreDamaged` if that is no use any more."""
         try:
-            self._store.database.copy_to(path)
+            self._store.database.copy_to(path, replace=True)
             with Store(path, self.clock) as copy:
                 sound = copy.database.is_sound() and self._born in {None, copy.settings.born}
         except StoreUnwritable:

@@ -39,9 +39,12 @@ class Store:
         writable: bool = True,
         immutable: bool = False,
         patience: float = PATIENCE,
+        upgrade: bool = True,
     ) -> None:
         """Open it; see :class:`~megamax_sync.store.database.Database`."""
-        self.database = Database(path, writable=writable, immutable=immutable, patience=patience)
+        self.database = Database(
+            path, writable=writable, immutable=immutable, patience=patience, upgrade=upgrade
+        )
         self.jobs = Jobs(self.database, clock)
         self.tracking = Tracking(self.database, clock)
         self.sidecars = Sidecars(self.database, clock)

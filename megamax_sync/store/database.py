@@ -18,6 +18,8 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+import structlog
+
 from megamax_sync.errors import (
     StoreBusy,
     StoreDamaged,
@@ -25,10 +27,13 @@ from megamax_sync.errors import (
     StoreError,
     StoreFull,
     StoreTooNew,
+    StoreTooOld,
     StoreUnwritable,
 )
 from megamax_sync.filesystem import is_remote
-from megamax_sync.store import places
+from megamax_sync.store import copies, places
+
+_log = structlog.get_logger()
 
 #: How long another process may hold the queue, in seconds: a slow disk holds a commit up.
 PATIENCE = 30.0
@@ -62,14 +67,19 @@ class Database:
         writable: bool = True,
         immutable: bool = False,
         patience: float = PATIENCE,
+        upgrade: bool = True,
     ) -> None:
         """Open ``path``; make it, or bring it up to date, when ``writable``.
 
         ``immutable``, where it is only read: nobody writes it meanwhile, so that reading leaves
         no WAL files behind. ``patience``: seconds to wait for another process that holds it.
+        ``upgrade`` False: an instance works on it, which must keep the schema that it knows.
 
-        Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreFull`,
-        :class:`StoreBusy` or :class:`StoreError`.
+        A queue of an earlier version is copied before it is brought up to date (see
+        :mod:`.copies`); where it is only read, its copy in memory is brought up to date instead.
+
+        Raises :class:`StoreDamaged`, :class:`StoreTooNew`, :class:`StoreTooOld`,
+        :class:`StoreFull`, :class:`StoreBusy` or :class:`StoreError`.
         """
         self.path = path
         self._patience = patience
@@ -80,7 +90,7 @@ class Database:
         with _translated(path):
             self._connection = self._connect(writable, immutable)
             try:
-                self._prepare(writable)
+                self._prepare(writable, upgrade)
             except BaseException:
                 self._connection.close()
                 raise
@@ -96,6 +106,9 @@ class Database:
         uri = "file:" + _uri_path(self.path) + ("" if writable else "?mode=ro")
         if immutable and not writable:
             uri += "&immutable=1"
+        return self._open(uri)
+
+    def _open(self, uri: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             uri, uri=True, timeout=self._patience, isolation_level=None, check_same_thread=False
         )
@@ -103,7 +116,7 @@ class Database:
         connection.create_function(places.FUNCTION, 2, places.lies_in, deterministic=True)
         return connection
 
-    def _prepare(self, writable: bool) -> None:
+    def _prepare(self, writable: bool, upgrade: bool) -> None:
         known = migrations()
         run = self._connection.execute
         (version,) = run("PRAGMA user_version").fetchone()
@@ -119,11 +132,12 @@ class Database:
                 kind = StoreDamaged if tables else StoreEmpty
                 raise kind(f"{self.path} holds no queue")
             if version < len(known):
-                raise StoreError(
-                    f"{self.path} was written by an earlier megamax-sync (schema {version}, this "
-                    f"one knows {len(known)}); start this one once, which brings it up to date"
-                )
+                self._read_upgraded(known)
             return
+        if 0 < version < len(known) and not upgrade:
+            raise StoreTooOld(
+                f"{self.path} is still in use by an earlier megamax-sync; restart that first"
+            )
         # WAL needs memory that all processes share, which network file systems do not give.
         journal = "TRUNCATE" if is_remote(os.fsencode(self.path)) else "WAL"
         run(f"PRAGMA journal_mode = {journal}").fetchone()
@@ -132,11 +146,45 @@ class Database:
             with self.transaction():
                 # Another process may have been faster.
                 (version,) = run("PRAGMA user_version").fetchone()
-                for step, script in enumerate(known[version:], version + 1):
-                    for statement in _statements(script):
-                        run(statement)
-                    # It travels in the same transaction as the tables it speaks of.
-                    run(f"PRAGMA user_version = {step}")
+                if 0 < version < len(known):
+                    self._keep_a_copy(version, len(known))
+                self._upgrade(known)
+
+    def _upgrade(self, known: Sequence[str]) -> None:
+        run = self._connection.execute
+        (version,) = run("PRAGMA user_version").fetchone()
+        for step, script in enumerate(known[version:], version + 1):
+            for statement in _statements(script):
+                run(statement)
+            # It travels in the same transaction as the tables it speaks of.
+            run(f"PRAGMA user_version = {step}")
+
+    def _keep_a_copy(self, version: int, target: int) -> None:
+        # By a connection of its own: the copy shows what is committed, and nobody else can write.
+        with contextlib.closing(self._connect(False, False)) as source:
+            kept = copies.before_upgrade(source, self.path, target)
+        _log.info("queue.upgraded", old=version, new=target, backup=kept)
+
+    def _read_upgraded(self, known: Sequence[str]) -> None:
+        """Go on with a copy in memory, brought up to date: whoever only reads changes no file."""
+        with contextlib.ExitStack() as undo:
+            memory = self._open(":memory:")
+            undo.callback(memory.close)
+            self._connection.backup(memory)
+            undo.pop_all()
+        self._connection.close()
+        self._connection = memory
+        self._upgrade(known)
+        memory.execute("PRAGMA query_only = ON")
+
+    def copy_to(self, path: str, *, replace: bool = False) -> None:
+        """Copy the whole queue as it is at one moment, whoever writes it meanwhile.
+
+        Raises :class:`StoreError` and its kin, also where ``path`` exists and is not to be
+        replaced, or cannot be made.
+        """
+        with self._lock, _translated(path):
+            copies.copy(self._connection, path, replace=replace)
 
     def close(self) -> None:
         """Close the connection; the last one folds the WAL into the file."""
@@ -233,15 +281,6 @@ class Database:
         """Keep all other threads from the queue for a while."""
         return self._lock
 
-    def copy_to(self, path: str) -> None:
-        """Write a consistent copy of all that was committed, private to this user, to disk."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        with self._lock, _translated(path):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as copy:
-                self._connection.backup(copy)
-
     def replace(self, put: Callable[[], None]) -> None:
         """Close the connection, have another file put in this one's place, and open that.
 
@@ -251,7 +290,7 @@ class Database:
             self._connection.close()
             put()
             self._connection = self._connect(writable=True, immutable=False)
-            self._prepare(writable=True)
+            self._prepare(writable=True, upgrade=False)
         self.wake()
 
     # -- waiting for change ------------------------------------------------------------------

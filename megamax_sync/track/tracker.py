@@ -61,7 +61,6 @@ class Tracker(Loop):
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
-        silence: float,
     ) -> None:
         """``follow_done`` False looks only at what is in conversion; ``under`` only below these."""
         super().__init__(
@@ -71,11 +70,10 @@ class Tracker(Loop):
             stop=stop,
             on_error=on_error,
             on_fine=on_fine,
-            silence=silence,
         )
         self._store = store
         self._client = client
-        client.wait_as(self.patience, self.beat)
+        client.wait_as(self.patience, self.beat, self.within)
         self._gate = gate
         self._policy = policy
         self._cadence = cadence

@@ -80,7 +80,6 @@ class Uploader(Loop):
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
-        silence: float,
     ) -> None:
         """``preflight`` raises :class:`FileError` for a job whose links would have no place.
 
@@ -94,11 +93,10 @@ class Uploader(Loop):
             stop=stop,
             on_error=on_error,
             on_fine=on_fine,
-            silence=silence,
         )
         self._store = store
         self._client = client
-        client.wait_as(self.patience, self.beat)
+        client.wait_as(self.patience, self.beat, self.within)
         self._api_gate = api_gate
         self._upload_gate = upload_gate
         self._policy = policy

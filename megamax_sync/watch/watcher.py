@@ -104,6 +104,8 @@ class Watcher(Loop):
         self._unsettled_mark = 0
         self._started = False
         self._watched_until = 0.0
+        #: Set once the first scan has begun.
+        self.begun = threading.Event()
         #: Set once everything has been walked for the first time.
         self.scanned = threading.Event()
         #: Set once what that has found is in the queue, but for what is still being written.
@@ -155,6 +157,7 @@ class Watcher(Loop):
         self._watched_until = now + self.coverage.tick(busy=walking)
         if self._rescan_at is not None and now >= self._rescan_at and not self._walker.scanning:
             self._walker.begin_scan()
+            self.begun.set()
         self._adopt_unsettled()
         self._walk(self.clock.monotonic() + _SLICE)
         # A slice of its own: a long scan must not hold up what is finished.

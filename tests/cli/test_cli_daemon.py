@@ -165,7 +165,7 @@ def test_systemd_is_told(program: Program, tmp_path: Path) -> None:
         watchdog = {"WATCHDOG_USEC": "400000"}
         with program.running(env={**env, **watchdog}) as daemon:
             heard(listener, "READY=1")
-            assert "0 queued" in heard(listener, "STATUS=")
+            assert heard(listener, "STATUS=") == "STATUS=nothing to do, 0 done"
             heard(listener, "WATCHDOG=1")
             daemon.process.send_signal(signal.SIGHUP)
             assert "MONOTONIC_USEC=" in heard(listener, "RELOADING=1")
