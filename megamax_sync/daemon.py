@@ -23,6 +23,7 @@ from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
+from megamax_sync.meters import Meters
 from megamax_sync.sidecar import Placement, account_mark
 from megamax_sync.state import StateFolder
 from megamax_sync.store import Store
@@ -69,6 +70,7 @@ class Daemon:
         self.clock = Clock()
         self.stopping = threading.Event()
         self.troubles = Troubles()
+        self.meters = Meters()
         self.started_at = self.clock.wall()
         self._on_pause = on_pause
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -109,6 +111,7 @@ class Daemon:
             allow_sparse=settings.allow_sparse,
             rescan_seconds=0.0 if scan else settings.rescan_seconds,
             observer=None if scan else settings.observer,
+            settled=self.meters.settled,
             **common,
         )
         self.uploaders = [
@@ -131,6 +134,7 @@ class Daemon:
                 owner=self._owner,
                 under=under,
                 silence=silence,
+                count=self.meters.sent,
                 **common,
             )
             for number in range(1, settings.workers + 1)
@@ -171,6 +175,7 @@ class Daemon:
             min_rate=settings.min_rate,
             now=self.clock.now,
         )
+        client.on_call = self.meters.called
         self._clients.append(client)
         return client
 

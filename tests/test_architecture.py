@@ -30,6 +30,7 @@ TABLE: dict[str, set[str]] = {
     "state": {"errors", "clock"},
     "troubles": {"errors"},
     "health": set(),
+    "meters": {"errors"},
     "status": {"job", "store", "clock"},
     "api": {"errors", "clock", "loopback"},
     "store": {"job", "errors", "clock", "filesystem"},
@@ -37,6 +38,18 @@ TABLE: dict[str, set[str]] = {
     "watch": {"job", "store", "log", "errors", "clock", "loop", "filesystem", "fingerprint"},
     "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint"},
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
+    "http": {
+        "job",
+        "store",
+        "sidecar",
+        "config",
+        "errors",
+        "clock",
+        "loopback",
+        "meters",
+        "health",
+        "status",
+    },
 }
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)

@@ -7,10 +7,11 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
-from megamax_sync.cli import embedded, output
+from megamax_sync.cli import embedded, output, serving
 from megamax_sync.cli.context import Root, start_log
 from megamax_sync.cli.signals import Signals
 from megamax_sync.config import Settings
@@ -21,6 +22,9 @@ from megamax_sync.log import Redactor
 from megamax_sync.state import StateFolder
 from megamax_sync.systemd import Notifier
 from megamax_sync.watch.probe import ignore_lease_breaks
+
+if TYPE_CHECKING:
+    from megamax_sync.http import Pages
 
 _log = structlog.get_logger()
 
@@ -89,12 +93,13 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._status = ""
         self._faults: tuple[str, ...] = ()
+        self._pages: Pages | None = None
         self._daemon = self._build(settings)
 
     def run(self) -> int:
         """Run until a signal ends it."""
         warn_of_what_does_not_work(self._settings)
-        self._daemon.start()
+        self._start()
         self._notifier.send("READY=1")
         while True:
             self._notify()
@@ -109,6 +114,8 @@ class Service:
         return output.DONE if self._stop() else output.FAILED
 
     def _stop(self, *seconds: float) -> bool:
+        if self._pages is not None:
+            self._pages.stop()
         clean = self._daemon.stop(*seconds)
         if not clean:
             # What still runs may write the queue: nobody else may, until this process has ended.
@@ -116,7 +123,20 @@ class Service:
         return clean
 
     def _build(self, settings: Settings) -> Daemon:
-        return Daemon(settings, self._folder, on_pause=self._signals.wake)
+        # First the address: one that cannot be used is found before anything has begun.
+        listener = serving.listen(settings)
+        try:
+            daemon = Daemon(settings, self._folder, on_pause=self._signals.wake)
+        except BaseException:
+            serving.close(listener)
+            raise
+        self._pages = serving.pages(settings, listener, self._folder, daemon)
+        return daemon
+
+    def _start(self) -> None:
+        self._daemon.start()
+        if self._pages is not None:
+            self._pages.start()
 
     # -- systemd -----------------------------------------------------------------------------
 
@@ -212,7 +232,7 @@ class Service:
         else:
             self._settings = settings
             warn_of_what_does_not_work(settings)
-        self._daemon.start()
+        self._start()
 
 
 def _credentials(settings: Settings) -> tuple[str, str]:

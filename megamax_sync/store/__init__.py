@@ -15,12 +15,13 @@ from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.pages import Move, Outcome, Pages, Place
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "NewJob", "Step", "Store", "Tally"]
+__all__ = ["Attempt", "Move", "NewJob", "Outcome", "Place", "Step", "Store", "Tally"]
 
 
 class Store:
@@ -44,6 +45,7 @@ class Store:
         self.journal = Journal(self.database, clock)
         self.settings = Settings(self.database)
         self.views = Views(self.database)
+        self.pages = Pages(self.database)
 
     def __enter__(self) -> Store:
         return self

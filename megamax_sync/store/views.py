@@ -42,7 +42,9 @@ class Views:
         """Count the jobs in each state; ``under`` limits it to these folders and files."""
         counts = dict.fromkeys(JobState, 0)
         where, values = in_places(under)
-        sql = f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"
+        sql = "SELECT state, jobs AS n FROM tally"
+        if under is not None:
+            sql = f"SELECT state, count(*) AS n FROM job WHERE TRUE{where} GROUP BY state"
         for row in self._db.read(sql, *values):
             counts[JobState(row["state"])] = row["n"]
         return counts
@@ -55,7 +57,9 @@ class Views:
     def bytes_in(self, state: JobState, under: Sequence[bytes] | None = None) -> int:
         """Add up the sizes of the jobs in one state."""
         where, values = in_places(under)
-        sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"
+        sql = "SELECT bytes AS n FROM tally WHERE state = ?"
+        if under is not None:
+            sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"
         row = self._db.read_one(sql, state.value, *values)
         return int(row["n"]) if row else 0
 

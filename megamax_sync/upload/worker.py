@@ -73,10 +73,12 @@ class Uploader(Loop):
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
         silence: float,
+        count: Callable[[int], None] = lambda _nbytes: None,
     ) -> None:
         """``preflight`` raises :class:`FileError` for a job whose links would have no place.
 
-        ``under``: send only what lies in these folders; None for everything.
+        ``under``: send only what lies in these folders; None for everything. ``count`` is told of
+        the bytes that go out.
         """
         super().__init__(
             f"uploader-{number}",
@@ -99,6 +101,7 @@ class Uploader(Loop):
         self._preflight = preflight
         self._owner = f"{owner}/{number}"
         self._under = under
+        self._count = count
         self._renewed_at = 0.0
         #: The job that was claimed in this step, and its attempt once one was begun.
         self._claimed: tuple[Job, int | None] | None = None
@@ -205,7 +208,7 @@ class Uploader(Loop):
 
     def _send(self, job: Job, attempt: int, fd: int, url: str) -> None:
         self._renewed_at = self.clock.monotonic()
-        self.progress = Progress(job.id, job.stamp.size)
+        self.progress = Progress(job.id, job.stamp.size, self._count)
         sending = Sending(
             self._store,
             self._client,

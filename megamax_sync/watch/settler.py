@@ -62,8 +62,12 @@ class Settler:
         settle_seconds: float,
         allow_sparse: bool,
         beat: Callable[[], None],
+        settled: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """``beat`` is called before each file, and may raise to end it all."""
+        """``beat`` is called before each file, and may raise to end it all.
+
+        ``settled`` is told how long each file took to be finished, in seconds.
+        """
         self._store = store
         self._rules = rules
         self._intake = intake
@@ -72,6 +76,7 @@ class Settler:
         self._settle_seconds = settle_seconds
         self._allow_sparse = allow_sparse
         self._beat = beat
+        self._settled = settled
         self._said_unknown = False
         self.pending = PendingFiles()
 
@@ -190,11 +195,12 @@ class Settler:
         again = {one.path: _AGAIN[why] for one, why in later}
         for one in finished:
             waits = again.get(one.path)
+            pending = self.pending.get(one.path)
+            assert pending is not None
             if waits is None:
+                self._settled(self._clock.monotonic() - pending.found)
                 self.pending.finish(one.path)
             else:
-                pending = self.pending.get(one.path)
-                assert pending is not None
                 self._put_off(one.path, pending, waits)
 
     def _gone(self, path: bytes, pending: Pending) -> None:

@@ -48,8 +48,12 @@ class Watcher(Loop):
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
+        settled: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told."""
+        """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told.
+
+        ``settled`` is told how long each file took to be finished, in seconds.
+        """
         super().__init__(
             "watcher",
             changes=store.database,
@@ -79,6 +83,7 @@ class Watcher(Loop):
             settle_seconds=settle_seconds,
             allow_sparse=allow_sparse,
             beat=self._beat_or_stop,
+            settled=settled,
         )
         self._walker = Walker(
             rules,
