@@ -37,13 +37,13 @@ class Pages:
         """``bound``: the host that ``listener`` is bound to, as configured; None for a path."""
         self._address = listener.getsockname()
         self._open = token is None and bound is not None and not is_loopback(bound)
-        application = Application(
+        self.application = Application(
             instance,
             token=token,
             hosts=[*hosts, *([bound] if bound else [])],
             local=bound is None or is_loopback(bound),
         )
-        self._server = Server(application.app, listener)
+        self._server = Server(self.application.app, listener)
 
     @property
     def port(self) -> int | None:

@@ -66,7 +66,7 @@ class Application:
         self._direct = local or self._keeper.asks
         self._orders = Orders(instance)
         self._metrics = Metrics(instance)
-        self._throughput = Throughput(instance.clock.monotonic(), instance.meters.bytes_sent)
+        self.throughput = Throughput(instance.clock.monotonic(), instance.meters.bytes_sent)
         self._broadcast = Broadcast(self._look)
         self._step: int | None = None
         self._files = {
@@ -114,7 +114,7 @@ class Application:
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             now = self._instance.clock.monotonic()
-            self._throughput.sample(now, self._instance.meters.bytes_sent)
+            self.throughput.sample(now, self._instance.meters.bytes_sent)
 
     # -- who may -----------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class Application:
     # -- pages -------------------------------------------------------------------------------
 
     def _overview(self, request: Request) -> Response:
-        now = snapshot.take(self._instance, self._throughput)
+        now = snapshot.take(self._instance, self.throughput)
         return _page(overview.overview(self._view(request), now))
 
     def _jobs(self, request: Request) -> Response:
@@ -254,7 +254,7 @@ class Application:
         return StreamingResponse(events, media_type="text/event-stream")
 
     def _look(self) -> Look:
-        now = snapshot.take(self._instance, self._throughput)
+        now = snapshot.take(self._instance, self.throughput)
         moved: list[int] = []
         if self._step is not None and now.step > self._step:
             with self._instance.read() as store:

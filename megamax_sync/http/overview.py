@@ -109,6 +109,12 @@ def _head(now: Snapshot, can_change: bool) -> Html:
     if daemon["paused"]:
         text = "What is in conversion is still followed; nothing new is sent."
         notices.append(notice("warn", "Uploads are paused", text))
+    failed = now.document["counts"]["failed"]
+    if failed:
+        one = failed == 1
+        title = "One file needs you" if one else f"{words.count(failed)} files need you"
+        see = tag("a", "See why", href="/jobs?state=failed")
+        notices.append(notice("warn", title, see))
     if not notices:
         notices.append(notice("good", *_well(now)))
     control = None
