@@ -43,7 +43,7 @@ def busy(made: Site) -> None:
             status=status,
         )
     uploads = [
-        made.uploading("/media/movies/Wintergärten (Director’s Cut).mkv", size=9 * GIB),
+        made.uploading("/media/movies/Wintergärten (1974).mkv", size=9 * GIB),
         made.uploading("/media/movies/4k/The Long Harbour.mkv", size=31 * GIB),
     ]
     for number in range(1, 41):
@@ -118,19 +118,21 @@ def main() -> None:
     if None in programs:
         raise SystemExit("chromium and chromedriver are needed (Debian: chromium-driver)")
     options.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        with browser(str(programs[0]), str(programs[1]), Path(place) / "profile") as eye:
-            for day, fill in DAYS.items():
-                if options.only in {None, day}:
-                    (Path(place) / day).mkdir()
-                    with site(Path(place) / day, token="shown") as made:
-                        fill(made)
-                        eye.open(made.url)
-                        # The cookie of one day holds for the next: it is the same host and token.
-                        for field in eye.all("#token"):
-                            field.send_keys("shown")
-                            eye.one(".sign-in button").click()
-                        photograph(eye, made, options.folder, day)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        browser(str(programs[0]), str(programs[1]), Path(place) / "profile") as eye,
+    ):
+        for day, fill in DAYS.items():
+            if options.only in {None, day}:
+                (Path(place) / day).mkdir()
+                with site(Path(place) / day, token="shown") as made:
+                    fill(made)
+                    eye.open(made.url)
+                    # The cookie of one day holds for the next: it is the same host and token.
+                    for field in eye.all("#token"):
+                        field.send_keys("shown")
+                        eye.one(".sign-in button").click()
+                    photograph(eye, made, options.folder, day)
 
 
 if __name__ == "__main__":

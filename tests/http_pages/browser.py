@@ -31,6 +31,11 @@ class Browser:
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
 
+    def forget(self) -> None:
+        """Leave the page of an earlier test, whose server is gone, and what was complained of."""
+        self.driver.get("about:blank")
+        self.log()
+
     def open(self, url: str) -> None:
         """Load a page."""
         self.driver.get(url)

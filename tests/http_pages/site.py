@@ -126,7 +126,7 @@ class Site:
             job,
             hashid=hashid,
             status=status,
-            name=os.fsdecode(job.name),
+            name=job.name.decode("utf-8", "replace"),
             size=size,
             uploaded_at=self.clock.wall(),
             fingerprint="xxh3-128:00112233445566778899aabbccddeeff",
@@ -173,8 +173,8 @@ class Site:
             "match_key, hashid, remote_status, created_at, updated_at) "
             "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n LIMIT ?) "
             "SELECT CAST('/media/Series ' || (value / 100) || '/Episode ' || value || '.mkv' "
-            f"AS BLOB), CAST('/media' AS BLOB), ?, 1, 1000000 + value, 0, 0, 0, 0, 'key', {hashid}, "
-            "'converted', 1.7e9 + value, 1.7e9 + value FROM n",
+            f"AS BLOB), CAST('/media' AS BLOB), ?, 1, 1000000 + value, 0, 0, 0, 0, 'key', {hashid},"
+            " 'converted', 1.7e9 + value, 1.7e9 + value FROM n",
             number,
             state.value,
         )
