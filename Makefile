@@ -26,7 +26,7 @@ $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 # The interpreter that the environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
 
-.PHONY: help demo test check format bench lock clean
+.PHONY: help demo test check format bench screenshots lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -76,6 +76,9 @@ format: $(STAMP) ## lay the code out as `make check` wants it
 bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --files 200' for less, printed only
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
+screenshots: $(STAMP) ## photograph the pages, in three widths and both themes, into screenshots/
+	@$(BIN)/python docs/screenshots.py screenshots
+
 lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade for newer versions
 	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements.lock pyproject.toml
 	@# With extras: older pips take "coverage[toml]", which pytest-cov asks for, for unpinned else.
@@ -84,6 +87,6 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
 
 clean: ## take away all that make has made
-	@rm -rf $(VENV) demo dist build .coverage .coverage.* \
+	@rm -rf $(VENV) demo screenshots dist build .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -540,8 +540,10 @@ def test_long_bodies_are_refused(open_site: Site) -> None:
     chunk = b"1000\r\n" + b"a" * 4096 + b"\r\n"
     said = asked(open_site, head + kind + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 5)
     assert said.startswith(b"HTTP/1.1 413 ")
-    long = asked(open_site, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 300000)
-    assert long.startswith(b"HTTP/1.1 4")
+    # What is not read to its end may come back as a reset instead of the answer.
+    with contextlib.suppress(ConnectionError):
+        long = asked(open_site, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 300000)
+        assert long.startswith(b"HTTP/1.1 400 ")
 
 
 def test_only_so_many_connect_at_a_time(open_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
