@@ -26,7 +26,7 @@ $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 # The interpreter that the environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
 
-.PHONY: help demo test test-systemd test-container docs screenshots check format bench chaos lock clean
+.PHONY: help demo test test-systemd test-container docs pictures screenshots check format bench chaos lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -76,7 +76,7 @@ docs: $(STAMP) ## bring all that is written from the code in step with it
 	@$(BIN)/python -m megamax_sync.cli.man > deploy/man/megamax-sync.1
 	@$(BIN)/python -m megamax_sync.service deploy/systemd
 
-screenshots: $(STAMP) ## docs/demo.svg, from a real run on the embedded Megamax
+pictures: $(STAMP) ## docs/demo.svg, from a real run on the embedded Megamax
 	@$(BIN)/python docs/screenshot.py docs/demo.svg
 
 check: $(STAMP) ## format, lint, types, the table of imports, documents in step; under a minute
@@ -95,6 +95,9 @@ bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --fil
 chaos: $(STAMP) ## kill -9 everywhere, 1,000 times; CHAOS_ARGS='--kills 200 --seed 7' for other figures
 	@cd tests && ../$(BIN)/python -m chaos $(CHAOS_ARGS)
 
+screenshots: $(STAMP) ## photograph the pages, in three widths and both themes, into screenshots/
+	@$(BIN)/python docs/screenshots.py screenshots
+
 lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade for newer versions
 	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements.lock pyproject.toml
 	@# With extras: older pips take "coverage[toml]", which pytest-cov asks for, for unpinned else.
@@ -106,6 +109,6 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 		--constraint=requirements-dev.lock --only-build-deps --build-deps-for=wheel pyproject.toml
 
 clean: ## take away all that make has made
-	@rm -rf $(VENV) demo dist build .coverage .coverage.* \
+	@rm -rf $(VENV) demo screenshots dist build .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

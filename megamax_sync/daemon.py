@@ -26,6 +26,7 @@ from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
+from megamax_sync.meters import Meters
 from megamax_sync.pruner import Pruner
 from megamax_sync.recovery.evidence import Evidence
 from megamax_sync.recovery.keeper import Keeper
@@ -78,6 +79,7 @@ class Daemon:
         self.clock = Clock()
         self.stopping = threading.Event()
         self.troubles = Troubles()
+        self.meters = Meters()
         self.started_at = self.clock.wall()
         self._on_pause = on_pause
         self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
@@ -130,6 +132,7 @@ class Daemon:
             rescan_seconds=0.0 if scan else settings.rescan_seconds,
             observer=None if scan else settings.observer,
             past=evidence,
+            settled=self.meters.settled,
             **common,
         )
         listing = Listing(self.clock)
@@ -156,6 +159,7 @@ class Daemon:
                 owner=self._owner,
                 under=under,
                 dedupe=settings.dedupe,
+                count=self.meters.sent,
                 **common,
             )
             for number in range(1, settings.workers + 1)
@@ -227,6 +231,7 @@ class Daemon:
             min_rate=settings.min_rate,
             now=self.clock.now,
         )
+        client.on_call = self.meters.called
         self._clients.append(client)
         return client
 

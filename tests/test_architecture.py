@@ -33,6 +33,7 @@ TABLE: dict[str, set[str]] = {
     "troubles": {"errors"},
     "health": set(),
     "service": {"errors"},
+    "meters": {"errors"},
     "status": {"job", "store", "clock"},
     "pruner": {"job", "store", "clock", "loop"},
     "bwlimit": {"config", "store", "errors", "clock"},
@@ -54,6 +55,18 @@ TABLE: dict[str, set[str]] = {
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
     "recovery": {"job", "store", "api.models", "sidecar", "state", "errors", "clock", "loop"},
     "wanted": {"config", "sidecar", "watch"},
+    "http": {
+        "job",
+        "store",
+        "sidecar",
+        "config",
+        "errors",
+        "clock",
+        "loopback",
+        "meters",
+        "health",
+        "status",
+    },
 }
 TABLE["doctor"] = {
     "errors", "clock", "config", "state", "store", "api", "filesystem", "watch",

@@ -7,10 +7,11 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
-from megamax_sync.cli import embedded, output
+from megamax_sync.cli import embedded, output, serving
 from megamax_sync.cli.context import Root, start_log
 from megamax_sync.cli.signals import Signals
 from megamax_sync.cli.space import wait_for_space
@@ -22,6 +23,9 @@ from megamax_sync.log import Redactor
 from megamax_sync.state import StateFolder
 from megamax_sync.systemd import Notifier
 from megamax_sync.watch.probe import ignore_lease_breaks
+
+if TYPE_CHECKING:
+    from megamax_sync.http import Pages
 
 _log = structlog.get_logger()
 
@@ -96,6 +100,7 @@ class Service:
         self._status = ""
         self._stuck: frozenset[str] = frozenset()
         self._faults: tuple[str, ...] = ()
+        self._pages: Pages | None = None
         self._daemon: Daemon
 
     def run(self) -> int:
@@ -119,6 +124,7 @@ class Service:
         return output.DONE if self._stop() else output.FAILED
 
     def _stop(self, *seconds: float) -> bool:
+        self._stop_pages()
         clean = self._daemon.stop(*seconds)
         if not clean:
             # What still runs may write the queue: nobody else may, until this process has ended.
@@ -135,8 +141,9 @@ class Service:
     def _started(self) -> Daemon:
         daemon = self._build(self._settings)
         try:
-            daemon.start()
+            self._start(daemon)
         except BaseException:
+            self._stop_pages()
             daemon.stop()
             raise
         return daemon
@@ -149,7 +156,24 @@ class Service:
         return self._begin()
 
     def _build(self, settings: Settings) -> Daemon:
-        return Daemon(settings, self._folder, on_pause=self._signals.wake)
+        # First the address: one that cannot be used is found before anything has begun.
+        listener = serving.listen(settings)
+        try:
+            daemon = Daemon(settings, self._folder, on_pause=self._signals.wake)
+        except BaseException:
+            serving.close(listener)
+            raise
+        self._pages = serving.pages(settings, listener, self._folder, daemon)
+        return daemon
+
+    def _start(self, daemon: Daemon) -> None:
+        daemon.start()
+        if self._pages is not None:
+            self._pages.start()
+
+    def _stop_pages(self) -> None:
+        if self._pages is not None:
+            self._pages.stop()
 
     # -- systemd -----------------------------------------------------------------------------
 
@@ -266,7 +290,7 @@ class Service:
         else:
             self._settings = settings
             warn_of_what_does_not_work(settings)
-        self._daemon.start()
+        self._start(self._daemon)
 
 
 def summary(counts: Mapping[JobState, int], rate: float) -> str:

@@ -30,7 +30,6 @@ SECRETS = ("login", "key", "http_token", "webhook_secret")
 NOT_YET: frozenset[str] = frozenset({
     "after_done",
     "on_done", "on_failed", "notify", "webhook", "webhook_secret",
-    "http", "http_token", "http_hosts",
 })  # fmt: skip
 
 #: The first field of each section, and the section's title.

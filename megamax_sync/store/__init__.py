@@ -16,6 +16,7 @@ from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.moving import Moving
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.pages import Move, Outcome, Pages, Place
 from megamax_sync.store.proving import Proof
 from megamax_sync.store.pruning import Pruning
 from megamax_sync.store.resting import Resting
@@ -25,7 +26,7 @@ from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.twins import Twins
 from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "NewJob", "Proof", "Step", "Store", "Tally"]
+__all__ = ["Attempt", "Move", "NewJob", "Outcome", "Place", "Proof", "Step", "Store", "Tally"]
 
 
 class Store:
@@ -56,6 +57,7 @@ class Store:
         self.pruning = Pruning(self.database, clock)
         self.settings = Settings(self.database)
         self.views = Views(self.database)
+        self.pages = Pages(self.database)
 
     def __enter__(self) -> Store:
         return self

@@ -64,8 +64,12 @@ class Sent:
 class Progress:
     """How far an upload is; read by other threads."""
 
-    def __init__(self, job: int, size: int) -> None:
+    def __init__(
+        self, job: int, size: int, count: Callable[[int], None] = lambda _nbytes: None
+    ) -> None:
+        """``count`` is told of the bytes that have gone out since it was told last."""
         self.job = job
+        self._count = count
         self.size = size
         #: Bytes of the file that are with the kernel.
         self.sent = 0
@@ -74,6 +78,7 @@ class Progress:
 
     def moved(self, sent: int, now: float) -> None:
         """Note that ``sent`` bytes have gone out by ``now``."""
+        self._count(sent - self.sent)
         self.sent = sent
         if not self._samples or now - self._samples[-1][0] >= 0.5:
             self._samples.append((now, sent))

@@ -80,11 +80,13 @@ class Uploader(Loop):
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
+        count: Callable[[int], None] = lambda _nbytes: None,
     ) -> None:
         """``preflight`` raises :class:`FileError` for a job whose links would have no place.
 
         ``under``: send only what lies in these folders; None for everything. ``dedupe``: send
-        only what was compared with what is sent already, by somebody else.
+        only what was compared with what is sent already, by somebody else. ``count`` is told of
+        the bytes that go out.
         """
         super().__init__(
             f"uploader-{number}",
@@ -110,6 +112,7 @@ class Uploader(Loop):
         self._owner = f"{owner}/{number}"
         self._under = under
         self._dedupe = dedupe
+        self._count = count
         self._renewed_at = 0.0
         #: The job that was claimed in this step, and its attempt once one was begun.
         self._claimed: tuple[Job, int | None] | None = None
@@ -239,7 +242,7 @@ class Uploader(Loop):
 
     def _send(self, job: Job, attempt: int, fd: int, url: str) -> None:
         self._renewed_at = self.clock.monotonic()
-        self.progress = Progress(job.id, job.stamp.size)
+        self.progress = Progress(job.id, job.stamp.size, self._count)
         sending = Sending(
             self._store,
             self._client,

@@ -20,6 +20,8 @@ class Pending:
 
     root: bytes | None
     due: float
+    #: When it was found, by the same clock.
+    found: float
     #: None before the first look, unless it seemed finished before.
     settling: Settling | None = None
     waits: Waits | None = None
@@ -72,7 +74,7 @@ class PendingFiles:
 
     def add(self, path: bytes, root: bytes | None, due: float) -> None:
         """Begin to wait for a file."""
-        self._files[path] = Pending(root, due, self._finished.pop(path, None))
+        self._files[path] = Pending(root, due, due, self._finished.pop(path, None))
         self._unseen.add(path)
         heapq.heappush(self._heap, (due, path))
 

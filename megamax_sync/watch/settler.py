@@ -65,10 +65,12 @@ class Settler:
         allow_sparse: bool,
         may_be_found: Callable[[], bool],
         beat: Callable[[], None],
+        settled: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """``may_be_found``: a walk goes on that may find what is gone under another path.
 
-        ``beat`` is called before each file, and may raise to end it all.
+        ``beat`` is called before each file, and may raise to end it all. ``settled`` is told how
+        long each file took to be finished, in seconds.
         """
         self._may_be_found = may_be_found
         self._store = store
@@ -79,6 +81,7 @@ class Settler:
         self._settle_seconds = settle_seconds
         self._allow_sparse = allow_sparse
         self._beat = beat
+        self._settled = settled
         self._said_unknown = False
         self.pending = PendingFiles()
 
@@ -197,11 +200,12 @@ class Settler:
         again = {one.path: _AGAIN[why] for one, why in later}
         for one in finished:
             waits = again.get(one.path)
+            pending = self.pending.get(one.path)
+            assert pending is not None
             if waits is None:
+                self._settled(self._clock.monotonic() - pending.found)
                 self.pending.finish(one.path)
             else:
-                pending = self.pending.get(one.path)
-                assert pending is not None
                 self._put_off(one.path, pending, waits)
 
     def _gone(self, path: bytes, pending: Pending) -> None:

@@ -53,10 +53,12 @@ class Watcher(Loop):
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
+        settled: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told.
 
-        ``past`` knows of files that have no job.
+        ``past`` knows of files that have no job; ``settled`` is told how long each file took to be
+        finished, in seconds.
         """
         super().__init__(
             "watcher",
@@ -89,6 +91,7 @@ class Watcher(Loop):
             allow_sparse=allow_sparse,
             may_be_found=lambda: not self.scanned.is_set() and not self._crowded(),
             beat=self._beat_or_stop,
+            settled=settled,
         )
         self._walker = Walker(
             rules,
