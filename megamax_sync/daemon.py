@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from megamax_sync import __version__
+from megamax_sync.aftermath import Aftermath
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate, Pacer
 from megamax_sync.api.retry import RetryPolicy
@@ -157,7 +158,10 @@ class Daemon:
             silence=silence,
             **common,
         )
-        self.loops = [self.watcher, *self.uploaders, self.tracker]
+        self.aftermath = Aftermath(
+            settings, store=self.store, placement=placement, problem=self.problem, **common
+        )
+        self.loops = [self.watcher, *self.uploaders, self.tracker, *self.aftermath.loops]
 
     def _client(self, settings: Settings, pacer: Pacer) -> MegamaxClient:
         client = MegamaxClient(
@@ -194,6 +198,7 @@ class Daemon:
 
     def start(self) -> None:
         """Rescue what a dead instance left, and start all stages."""
+        self.aftermath.open()
         self.store.journal.rescue()
         for job in self.store.jobs.rescue():
             _log.info("upload.rescued", job=job.id, path=job.path)

@@ -23,6 +23,7 @@ TABLE: dict[str, set[str]] = {
     "systemd": set(),
     "sandbox": set(),
     "loopback": set(),
+    "childenv": set(),
     "config": {"errors", "loopback"},
     "job": {"errors"},
     "loop": {"clock"},
@@ -38,6 +39,14 @@ TABLE: dict[str, set[str]] = {
     "upload": {"job", "store", "api", "log", "errors", "clock", "loop", "fingerprint"},
     "track": {"job", "store", "api", "sidecar", "log", "errors", "clock", "loop"},
 }
+TABLE["after"] = {
+    "job", "store", "sidecar", "log", "errors", "clock", "loop", "fingerprint",
+}  # fmt: skip
+TABLE["notify"] = {"job", "store", "status", "log", "errors", "clock", "loop", "childenv"}
+TABLE["aftermath"] = {
+    "config", "store", "api.retry", "api.transport", "after", "notify", "sidecar", "troubles",
+    "clock", "loop",
+}  # fmt: skip
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)
 TABLE["__main__"] = {"cli"}

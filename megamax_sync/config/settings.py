@@ -28,8 +28,7 @@ SECRETS = ("login", "key", "http_token", "webhook_secret")
 
 #: The fields that are validated already, and that a later version makes work.
 NOT_YET: frozenset[str] = frozenset({
-    "bwlimit", "adopt", "dedupe", "after_done",
-    "on_done", "on_failed", "notify", "webhook", "webhook_secret",
+    "bwlimit", "adopt", "dedupe",
     "http", "http_token", "http_hosts",
 })  # fmt: skip
 

@@ -15,12 +15,13 @@ from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.outbox import Letter, Outbox
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "NewJob", "Step", "Store", "Tally"]
+__all__ = ["Attempt", "Letter", "NewJob", "Outbox", "Step", "Store", "Tally"]
 
 
 class Store:
@@ -40,6 +41,7 @@ class Store:
         self.jobs = Jobs(self.database, clock)
         self.tracking = Tracking(self.database, clock)
         self.orders = Orders(self.database, clock)
+        self.outbox = Outbox(self.database, clock)
         self.resting = Resting(self.database, clock)
         self.journal = Journal(self.database, clock)
         self.settings = Settings(self.database)

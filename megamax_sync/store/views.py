@@ -79,7 +79,7 @@ class Views:
 
     def tally(self, mark: int, under: Sequence[bytes] | None) -> Tally:
         """Count what is unfinished in these places, and what has moved there since ``mark``."""
-        where, values = in_places(under)
+        where, values = _places_or_moved(under)
         sql = (
             "SELECT state, ready, count(*) AS n, coalesce(sum(size), 0) AS size FROM job "
             "WHERE (state IN ('queued', 'uploading', 'processing') "
@@ -96,7 +96,7 @@ class Views:
 
     def moved_since(self, mark: int, under: Sequence[bytes] | None) -> list[Job]:
         """List the jobs in these places that have gone from state to state since ``mark``."""
-        where, values = in_places(under)
+        where, values = _places_or_moved(under)
         sql = f"{SELECT} WHERE id IN (SELECT job FROM history WHERE id > ?){where} ORDER BY id"
         return [job_of(row) for row in self._db.read(sql, mark, *values)]
 
@@ -111,13 +111,14 @@ class Views:
         return [job_of(row) for row in self._db.read(sql, *values)]
 
     def find(self, name: str) -> Job | None:
-        """Find one job by its path, its hashid or its id, in this order."""
+        """Find one job by its path, its hashid, the path it was moved from or its id."""
         path = os.path.abspath(os.path.expanduser(os.fsencode(name)))
         # As bytes and back: an argument that is no UTF-8 holds what SQLite's text cannot.
         hashid = os.fsencode(name).decode("utf-8", "replace")
         queries: list[tuple[str, object]] = [
             (f"{SELECT} WHERE path = ? ORDER BY id DESC LIMIT 1", path),
             (f"{SELECT} WHERE hashid = ? ORDER BY id DESC LIMIT 1", hashid),
+            (f"{SELECT} WHERE id = (SELECT max(job) FROM put_away WHERE path = ?)", path),
         ]
         if name.isascii() and name.isdigit() and len(name) < 19:
             queries.append((f"{SELECT} WHERE id = ?", int(name)))
@@ -137,3 +138,11 @@ class Views:
         return [
             Attempt(*row) for row in self._db.read(f"{ATTEMPTS} WHERE job = ? ORDER BY id", job.id)
         ]
+
+
+def _places_or_moved(under: Sequence[bytes] | None) -> tuple[str, list[bytes | int]]:
+    """Render :func:`in_places` so that videos count which were moved out of these places."""
+    where, values = in_places(under)
+    if under is None:
+        return where, values
+    return f" AND ((TRUE{where}) OR id IN (SELECT job FROM put_away WHERE TRUE{where}))", values * 2
