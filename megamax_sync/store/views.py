@@ -13,6 +13,17 @@ from megamax_sync.store.journal import Attempt
 from megamax_sync.store.places import in_places
 from megamax_sync.store.table import SELECT, job_of
 
+#: What jobs are sorted by, as people name it.
+ORDERS = {
+    "changed": "updated_at DESC, id DESC",
+    "created": "id DESC",
+    "path": "path, id",
+    "size": "size DESC, id",
+    "state": (
+        "instr('uploading processing queued failed skipped done', state), updated_at DESC, id DESC"
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -58,6 +69,32 @@ class Views:
         sql = f"SELECT coalesce(sum(size), 0) AS n FROM job WHERE state = ?{where}"
         row = self._db.read_one(sql, state.value, *values)
         return int(row["n"]) if row else 0
+
+    def select(
+        self,
+        *,
+        states: Sequence[JobState] = (),
+        under: Sequence[bytes] | None = None,
+        order: str = "changed",
+        limit: int = 0,
+    ) -> list[Job]:
+        """List jobs in these states (all, if none is named) and places, in one of :data:`ORDERS`.
+
+        ``limit`` 0 for all.
+        """
+        where, values = in_places(under)
+        if states:
+            where += f" AND state IN ({','.join('?' * len(states))})"
+        sql = f"{SELECT} WHERE TRUE{where} ORDER BY {ORDERS[order]} LIMIT ?"
+        return [job_of(row) for row in self._db.read(sql, *values, *states, limit or -1)]
+
+    def next_up(self, limit: int) -> list[Job]:
+        """List the queued jobs that come next: those to be sent, then those to be settled."""
+        found: list[Job] = []
+        for ready, order in ((1, "failed_at, id"), (0, "id")):
+            sql = f"{SELECT} WHERE state = 'queued' AND ready = {ready} ORDER BY {order} LIMIT ?"
+            found += [job_of(row) for row in self._db.read(sql, limit - len(found))]
+        return found
 
     def jobs(self, *, state: JobState | None = None, limit: int = 0) -> list[Job]:
         """List jobs, the newest change first; ``limit`` 0 for all."""

@@ -28,7 +28,7 @@ def test_done_is_told_and_the_video_moved(tmp_path: Path, listener: Receiver) ->
             WEBHOOK=listener.url,
             RESCAN_SECONDS="0.2",
         )
-        wait_for(lambda: (target / "show/a.mkv.megamax.json").exists())
+        wait_for((target / "show/a.mkv.megamax.json").exists)
         wait_for(lambda: not (made.drop / "show/a.mkv.megamax.json").exists())
         assert (target / "show/a.mkv").read_bytes() == data
         assert out.read_text("utf-8") == "done\n"
@@ -42,7 +42,7 @@ def test_done_is_told_and_the_video_moved(tmp_path: Path, listener: Receiver) ->
         assert len(made.remote(data)) == 1
         # Another video of that name has a way of its own.
         made.put("show/a.mkv")
-        wait_for(lambda: (target / "show/a (2).mkv.megamax.json").exists())
+        wait_for((target / "show/a (2).mkv.megamax.json").exists)
 
 
 def test_failed_is_told_with_its_reason(tmp_path: Path, listener: Receiver) -> None:
