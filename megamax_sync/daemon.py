@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 
 from megamax_sync import __version__
+from megamax_sync.aftermath import Aftermath
 from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate, Pacer
@@ -206,11 +207,15 @@ class Daemon:
             **common,
         )
         pruners = [] if scan else [Pruner(self.store, **common)]
+        self.aftermath = Aftermath(
+            settings, store=self.store, placement=placement, problem=self.problem, **common
+        )
         self.loops = [
             self.watcher,
             *comparers,
             *self.uploaders,
             self.tracker,
+            *self.aftermath.loops,
             self.keeper,
             *pruners,
         ]
@@ -255,6 +260,7 @@ class Daemon:
 
     def start(self) -> None:
         """Rescue what a dead instance left, and start all stages."""
+        self.aftermath.open()
         self.store.journal.rescue()
         for job in self.store.jobs.rescue():
             _log.info("upload.rescued", job=job.id, path=job.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from megamax_sync.clock import iso
@@ -17,10 +18,11 @@ def status(
     now: float,
     state: JobState | None = None,
     limit: int = 100,
+    jobs: Sequence[Job] | None = None,
 ) -> dict[str, Any]:
     """Build the document. ``store`` None: no queue yet. ``live``: the running instance's answer.
 
-    ``now`` is Unix time in seconds.
+    ``now`` is Unix time in seconds. ``jobs``: these, in place of the newest.
     """
     uploads = {one["job"]: one for one in (live or {}).get("uploads", [])}
     rate = sum(one["rate"] for one in uploads.values())
@@ -29,7 +31,8 @@ def status(
     queued = store.views.bytes_in(JobState.QUEUED) if store else 0
     uploading = store.views.bytes_in(JobState.UPLOADING) if store else 0
     left = queued + max(0, uploading - sent)
-    jobs = store.views.jobs(state=state, limit=limit) if store else []
+    if jobs is None:
+        jobs = store.views.jobs(state=state, limit=limit) if store else []
     return {
         "daemon": {
             "running": live is not None,

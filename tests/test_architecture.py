@@ -71,6 +71,14 @@ TABLE: dict[str, set[str]] = {
 TABLE["doctor"] = {
     "errors", "clock", "config", "state", "store", "api", "filesystem", "watch",
 }  # fmt: skip
+TABLE["after"] = {
+    "job", "store", "sidecar", "log", "errors", "clock", "loop", "fingerprint",
+}  # fmt: skip
+TABLE["notify"] = {"job", "store", "status", "log", "errors", "clock", "loop", "childenv"}
+TABLE["aftermath"] = {
+    "config", "store", "api.retry", "api.transport", "after", "notify", "sidecar", "troubles",
+    "clock", "loop",
+}  # fmt: skip
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)
 TABLE["__main__"] = {"cli"}

@@ -155,7 +155,7 @@ def links(
         return
     found = list(_urls(mirrors, direct, embed=form == "embed"))
     for kind, name, url in found:
-        output.say(_written(form, kind, name, url))
+        output.say(output.one_line(_written(form, kind, name, url)))
     if not found:
         output.complain("there are no such links yet; mirrors may come some time after conversion")
     if refused is not None:

@@ -97,6 +97,8 @@ class _Watch:
                 return self._rejected(live)
             waiting[job.path] = reason
         ending = errand.judge(tally, store.settings.paused, waiting)
+        if ending and store.outbox.owed(errand.places):
+            ending = None
         return ending or self._rejected(live)
 
     @staticmethod

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -27,6 +27,7 @@ from megamax_sync.errors import (
 
 DONE, FAILED, USAGE, REJECTED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
+_closed = False
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -67,6 +68,11 @@ def say(text: str = "") -> None:
         _discard(sys.stdout)
 
 
+def is_closed() -> bool:
+    """Tell whether whoever read stdout has had enough."""
+    return _closed
+
+
 def say_json(document: Any) -> None:
     """Write one JSON document to stdout."""
     text = json.dumps(document, ensure_ascii=False, indent=2)
@@ -85,11 +91,17 @@ def say_now(text: str) -> None:
 
 def say_columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write aligned columns; the last one is as long as it is."""
+    for line in columns(head, rows):
+        say(line)
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Render what :func:`say_columns` writes."""
     table = [head, *rows]
     widths = [max(len(row[column]) for row in table) for column in range(len(head) - 1)]
     for row in table:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        say("  ".join([*cells, row[-1]]))
+        yield "  ".join([*cells, row[-1]])
 
 
 def complain(text: str) -> None:
@@ -166,6 +178,8 @@ def moment(unix: float) -> str:
 
 def _discard(stream: TextIO) -> None:
     """Point a broken stream at nothing, so that later writes and the last flush are quiet."""
+    global _closed  # noqa: PLW0603 - as there is one stdout
+    _closed = True
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(nothing, stream.fileno())

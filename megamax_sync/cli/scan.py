@@ -148,7 +148,9 @@ def _work(errand: Errand, settings: Settings) -> Ending:
             if not (settled and looked_round) or any(job.path not in waiting for job in unsettled):
                 return None
             left = {path: why for path, why in waiting.items() if errand.concerns(path)}
-            return errand.judge(tally, daemon.store.settings.paused, left)
+            ending = errand.judge(tally, daemon.store.settings.paused, left)
+            # Only then is nothing more going to be told.
+            return ending if ending and daemon.aftermath.settled() else None
 
         return errand.wait(look)
     finally:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,9 +18,13 @@ from megamax_sync.cli.context import Root, reading
 from megamax_sync.clock import iso
 from megamax_sync.control import ask
 from megamax_sync.job import Job, JobState
+from megamax_sync.state import StateFolder
 from megamax_sync.status import job_row, path_b64, readable_path, shown
 from megamax_sync.status import status as status_document
 from megamax_sync.store import Store
+
+Order = Literal["changed", "created", "path", "size", "state"]
+_HEAD = ("ID", "STATE", "SIZE", "HASHID", "PATH")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,61 +33,119 @@ def register(app: typer.Typer) -> None:
     app.command("show")(show)
 
 
-def status(
+def status(  # noqa: PLR0917 - typer calls it by name
     ctx: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    live_view: Annotated[
+        bool, typer.Option("--watch", help="Show it live; q or Ctrl-C leaves.")
+    ] = False,
     state: Annotated[
-        JobState | None, typer.Option(help="Only the jobs in this state.", show_default=False)
+        list[JobState] | None,
+        typer.Option(help="Only the jobs in this state; repeatable.", show_default=False),
     ] = None,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH", help="Only this file, or the files in this folder; repeatable."
+        ),
+    ] = None,
+    sort: Annotated[
+        Order, typer.Option(help="Sort by the newest change, or by something else.")
+    ] = "changed",
     limit: Annotated[
-        int, typer.Option(metavar="N", min=0, help="The newest N jobs; 0 for all.")
+        int, typer.Option(metavar="N", min=0, help="The first N jobs; 0 for all.")
     ] = 100,
 ) -> None:
     """Show the queue, and the instance that works on it, if one runs."""
     root: Root = ctx.obj
     folder = root.folder()
+    wanted = _Wanted(tuple(state or ()), _places(path), sort, limit)
+    if live_view:
+        if as_json:
+            raise output.BadUsage("status: --watch and --json do not go together; give one of them")
+        from megamax_sync.cli.watching import watch
+
+        raise typer.Exit(watch(folder, lambda: "\n".join(_plain(*_look(folder, wanted)))))
+    document, jobs, uploads = _look(folder, wanted)
+    if as_json:
+        output.say_json(document)
+    elif sys.stdout.isatty():
+        for line in _summary(document):
+            output.say(line)
+        if jobs:
+            output.say()
+            _table(_HEAD, _rows(jobs, uploads))
+    else:
+        for line in _plain(document, jobs, uploads):
+            output.say(line)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Which jobs are to be listed, and how."""
+
+    states: tuple[JobState, ...]
+    places: list[bytes] | None
+    order: Order
+    limit: int
+
+
+def _places(given: list[str] | None) -> list[bytes] | None:
+    return [os.path.abspath(os.fsencode(os.path.expanduser(one))) for one in given or ()] or None
+
+
+def _look(
+    folder: StateFolder, wanted: _Wanted
+) -> tuple[dict[str, Any], list[Job], dict[int, dict[str, Any]]]:
+    """Return the document, the jobs in it, and the uploads under way by job."""
     live = ask(folder.socket, "live") if folder.in_use() else None
     with reading(folder) as store:
-        document = status_document(store, live, now=time.time(), state=state, limit=limit)
-        jobs = store.views.jobs(state=state, limit=limit) if store and not as_json else []
+        jobs = []
+        if store is not None:
+            jobs = store.views.select(
+                states=wanted.states, under=wanted.places, order=wanted.order, limit=wanted.limit
+            )
+        document = status_document(store, live, now=time.time(), jobs=jobs)
     if live is None and folder.in_use():
         # It owns the folder and is too busy to answer; that is running, too.
         document["daemon"] |= {"running": True, "pid": folder.owner()}
-    if as_json:
-        output.say_json(document)
-        return
-    _say_status(document)
+    return document, jobs, {one["job"]: one for one in (live or {}).get("uploads", [])}
+
+
+def _plain(
+    document: dict[str, Any], jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]
+) -> Iterator[str]:
+    yield from _summary(document)
     if jobs:
-        output.say()
-        _say_jobs(jobs, {one["job"]: one for one in (live or {}).get("uploads", [])})
+        yield ""
+        yield from output.columns(_HEAD, _rows(jobs, uploads))
 
 
-def _say_status(document: dict[str, Any]) -> None:
+def _summary(document: dict[str, Any]) -> Iterator[str]:
     daemon, volume = document["daemon"], document["bytes"]
     if daemon["running"]:
         since = f" since {daemon['since']}" if daemon["since"] else ""
-        output.say(f"running as process {daemon['pid']}{since}")
+        yield f"running as process {daemon['pid']}{since}"
     else:
-        output.say("not running")
+        yield "not running"
     if daemon["paused"]:
-        output.say("paused: no upload is begun until megamax-sync resume")
+        yield "paused: no upload is begun until megamax-sync resume"
     if daemon["problem"]:
-        output.say(f"problem: {daemon['problem']}: {output.one_line(daemon['problem_detail'])}")
+        yield f"problem: {daemon['problem']}: {output.one_line(daemon['problem_detail'])}"
     if daemon["bwlimit"]:
-        output.say(f"bandwidth limit: {output.human_size(daemon['bwlimit'])}/s")
-    output.say(", ".join(f"{count} {state}" for state, count in document["counts"].items()))
+        yield f"bandwidth limit: {output.human_size(daemon['bwlimit'])}/s"
+    yield ", ".join(f"{count} {state}" for state, count in document["counts"].items())
     if volume["queued"] or volume["uploading"]:
         line = f"{output.human_size(volume['queued'] + volume['uploading'])} to send"
         if volume["sent_per_second"]:
             line += f" at {output.human_size(volume['sent_per_second'])}/s"
         if volume["eta_seconds"] is not None:
             line += f", {output.human_seconds(volume['eta_seconds'])} left"
-        output.say(line)
+        yield line
 
 
-def _say_jobs(jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]) -> None:
-    head = ("ID", "STATE", "SIZE", "HASHID", "PATH")
-    rows = [
+def _rows(jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]) -> list[tuple[str, ...]]:
+    return [
         (
             str(job.id),
             _state(job, uploads.get(job.id)),
@@ -90,10 +155,6 @@ def _say_jobs(jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]) -> None:
         )
         for job in jobs
     ]
-    if sys.stdout.isatty():
-        _table(head, rows)
-    else:
-        output.say_columns(head, rows)
 
 
 def _state(job: Job, upload: dict[str, Any] | None) -> str:
@@ -209,9 +270,7 @@ def _say_job(job: Job, document: dict[str, Any]) -> None:
     for name, value in facts:
         if value is not None:
             output.say(f"  {name}: {output.one_line(str(value))}")
-    output.say("history")
-    for step in document["history"]:
-        output.say(f"  {step['at']}  {step['state']:<10}  {output.one_line(step['reason'])}")
+    _say_history(document["history"])
     _say_attempts(document["attempts"])
     _say_links(document)
 
@@ -221,6 +280,23 @@ def _likenesses(document: dict[str, Any]) -> list[tuple[str, object]]:
     named = [("original", one) for one in original]
     named += [("duplicate", one) for one in document["duplicates"]]
     return [(name, f"{one['path']} (job {one['id']}, {one['state']})") for name, one in named]
+
+
+def _say_history(steps: list[dict[str, Any]]) -> None:
+    """Write a timeline: when, how long after the step before, what, and why."""
+    output.say("history")
+    before: datetime | None = None
+    for step in steps:
+        at = datetime.fromisoformat(step["at"])
+        # A clock that was set back in between has no say in how long it took.
+        passed = "" if before is None or at < before else _passed((at - before).total_seconds())
+        before = at
+        reason = output.one_line(step["reason"])
+        output.say(f"  {step['at']}  {passed:>12}  {step['state']:<10}  {reason}")
+
+
+def _passed(seconds: float) -> str:
+    return f"+{output.human_seconds(seconds)}"
 
 
 def _say_attempts(attempts: list[dict[str, Any]]) -> None:

@@ -57,9 +57,12 @@ class Signals:
         with contextlib.suppress(OSError):
             os.write(self._write, b"\0")
 
-    def wait(self, timeout: float | None) -> set[signal.Signals]:
-        """Wait for signals, a :meth:`wake`, or ``timeout`` seconds; return what has come."""
-        select.select([self._read], [], [], timeout)
+    def wait(self, timeout: float | None, *also: int) -> set[signal.Signals]:
+        """Wait for signals, a :meth:`wake`, or ``timeout`` seconds; return what has come.
+
+        ``also``: descriptors whose being readable ends the wait, too.
+        """
+        select.select([self._read, *also], [], [], timeout)
         try:
             arrived = {signal.Signals(number) for number in os.read(self._read, 512) if number}
         except BlockingIOError:

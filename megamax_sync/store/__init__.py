@@ -16,6 +16,7 @@ from megamax_sync.store.journal import Attempt, Journal
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.moving import Moving
 from megamax_sync.store.orders import Orders
+from megamax_sync.store.outbox import Letter, Outbox
 from megamax_sync.store.pages import Move, Outcome, Pages, Place
 from megamax_sync.store.proving import Proof
 from megamax_sync.store.pruning import Pruning
@@ -26,7 +27,19 @@ from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.twins import Twins
 from megamax_sync.store.views import Step, Tally, Views
 
-__all__ = ["Attempt", "Move", "NewJob", "Outcome", "Place", "Proof", "Step", "Store", "Tally"]
+__all__ = [
+    "Attempt",
+    "Letter",
+    "Move",
+    "NewJob",
+    "Outbox",
+    "Outcome",
+    "Place",
+    "Proof",
+    "Step",
+    "Store",
+    "Tally",
+]
 
 
 class Store:
@@ -50,6 +63,7 @@ class Store:
         self.tracking = Tracking(self.database, clock)
         self.sidecars = Sidecars(self.database, clock)
         self.orders = Orders(self.database, clock)
+        self.outbox = Outbox(self.database, clock)
         self.resting = Resting(self.database, clock)
         self.twins = Twins(self.database, clock)
         self.moving = Moving(self.database, clock)

@@ -111,6 +111,7 @@ class Orders(JobTable):
             return
         reason = f"its original, job {job.id}, was dropped"
         self.move(heir, JobState.SKIPPED, JobState.DONE, reason, error=None, original=None)
+        self.tell_nobody(heir)
         columns = ", ".join(_UPLOAD)
         self.database.write(
             f"UPDATE job SET ({columns}) = (SELECT {columns} FROM job WHERE id = ?) WHERE id = ?",

@@ -81,6 +81,7 @@ class Proving(JobTable):
                     "its links are in the sidecar",
                     check_at=now + proof.look_in,
                 )
+            self.tell_nobody(job)
 
     def note_arrival(self, job: int, at: float) -> None:
         """Write down whose the job's hashid is, as the attempt would have that sent it.

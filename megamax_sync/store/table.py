@@ -66,6 +66,10 @@ class JobTable:
         sql = "INSERT INTO history (job, at, state, reason) VALUES (?, ?, ?, ?)"
         self.database.insert(sql, job, self.clock.wall(), state.value, reason)
 
+    def tell_nobody(self, job: int) -> None:
+        """Leave the telling out: who wanted to know of this upload was told at its time."""
+        self.database.write("DELETE FROM outbox WHERE job = ? AND channel <> 'after'", job)
+
     def of_paths(self, sql: str, paths: Sequence[bytes], *before: object) -> Iterator[sqlite3.Row]:
         """Run a query with ``IN ({})`` for any number of paths; ``before`` are earlier values."""
         for start in range(0, len(paths), _BATCH):

@@ -18,6 +18,17 @@ _WAITING = (JobState.QUEUED, JobState.UPLOADING)
 _UNFINISHED = (*_WAITING, JobState.PROCESSING)
 _TALLY = "SELECT root, state, ready, jobs, bytes FROM tally"
 
+#: What jobs are sorted by, as people name it.
+ORDERS = {
+    "changed": "updated_at DESC, id DESC",
+    "created": "id DESC",
+    "path": "path, id",
+    "size": "size DESC, id",
+    "state": (
+        "instr('uploading processing queued failed skipped done', state), updated_at DESC, id DESC"
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -82,6 +93,32 @@ class Views:
         row = self._db.read_one(sql, state.value, *values)
         return int(row["n"]) if row else 0
 
+    def select(
+        self,
+        *,
+        states: Sequence[JobState] = (),
+        under: Sequence[bytes] | None = None,
+        order: str = "changed",
+        limit: int = 0,
+    ) -> list[Job]:
+        """List jobs in these states (all, if none is named) and places, in one of :data:`ORDERS`.
+
+        ``limit`` 0 for all.
+        """
+        where, values = in_places(under)
+        if states:
+            where += f" AND state IN ({','.join('?' * len(states))})"
+        sql = f"{SELECT} WHERE TRUE{where} ORDER BY {ORDERS[order]} LIMIT ?"
+        return [job_of(row) for row in self._db.read(sql, *values, *states, limit or -1)]
+
+    def next_up(self, limit: int) -> list[Job]:
+        """List the queued jobs that come next: those to be sent, then those to be settled."""
+        found: list[Job] = []
+        for ready, order in ((1, "failed_at, id"), (0, "id")):
+            sql = f"{SELECT} WHERE state = 'queued' AND ready = {ready} ORDER BY {order} LIMIT ?"
+            found += [job_of(row) for row in self._db.read(sql, limit - len(found))]
+        return found
+
     def jobs(self, *, state: JobState | None = None, limit: int = 0) -> list[Job]:
         """List jobs, the newest change first; ``limit`` 0 for all."""
         where, values = ("WHERE state = ?", [state.value]) if state else ("", [])
@@ -132,7 +169,7 @@ class Views:
         return [*whole, *self._db.read(sql, *parts, *values)]
 
     def _finished(self, mark: int, under: Sequence[bytes] | None) -> list[sqlite3.Row]:
-        where, values = in_places(under)
+        where, values = _places_or_moved(under)
         # Finished jobs are of use here only for what has moved, which history knows by its id.
         sql = (
             "SELECT state, 1 AS ready, count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM job "
@@ -167,7 +204,7 @@ class Views:
 
     def moved_since(self, mark: int, under: Sequence[bytes] | None) -> list[Job]:
         """List the jobs in these places that have gone from state to state since ``mark``."""
-        where, values = in_places(under)
+        where, values = _places_or_moved(under)
         sql = f"{SELECT} WHERE id IN (SELECT job FROM history WHERE id > ?){where} ORDER BY id"
         return [job_of(row) for row in self._db.read(sql, mark, *values)]
 
@@ -181,7 +218,7 @@ class Views:
         return [job_of(row) for row in self._db.read(sql, *values)]
 
     def find(self, name: str) -> Job | None:
-        """Find one job by its path, its hashid or its id, in this order."""
+        """Find one job by its path, its hashid, the path it was moved from or its id."""
         path = os.path.abspath(os.path.expanduser(os.fsencode(name)))
         # As bytes and back: an argument that is no UTF-8 holds what SQLite's text cannot.
         hashid = os.fsencode(name).decode("utf-8", "replace")
@@ -189,6 +226,7 @@ class Views:
             (f"{SELECT} WHERE path = ? ORDER BY {NEWEST_FIRST} LIMIT 1", path),
             # Its duplicates have it from the one that was sent.
             (f"{SELECT} WHERE hashid = ? ORDER BY original IS NULL DESC, id DESC LIMIT 1", hashid),
+            (f"{SELECT} WHERE id = (SELECT max(job) FROM put_away WHERE path = ?)", path),
         ]
         if name.isascii() and name.isdigit() and len(name) < 19:
             queries.append((f"{SELECT} WHERE id = ?", int(name)))
@@ -208,3 +246,11 @@ class Views:
         return [
             Attempt(*row) for row in self._db.read(f"{ATTEMPTS} WHERE job = ? ORDER BY id", job.id)
         ]
+
+
+def _places_or_moved(under: Sequence[bytes] | None) -> tuple[str, list[bytes | int]]:
+    """Render :func:`in_places` so that videos count which were moved out of these places."""
+    where, values = in_places(under)
+    if under is None:
+        return where, values
+    return f" AND ((TRUE{where}) OR id IN (SELECT job FROM put_away WHERE TRUE{where}))", values * 2
