@@ -195,7 +195,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def test_at_rest_each_content_is_in_the_account_once() -> None:
     """And the sidecar beside each file names the upload of its bytes."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # Hypothesis has no types here
+    run_state_machine_as_test(
         Machine,
         settings=settings(
             max_examples=6,
