@@ -30,7 +30,7 @@ def test_scan_waits_for_an_original_that_lies_elsewhere(
     assert program.counts() == {"processing": 1}
     faults.clear()
     copy = program.watch / "b.mp4"
-    shutil.copy(first, copy)
+    shutil.copy(os.fsdecode(first), copy)
     linked = program.watch / "c.mp4"
     os.link(copy, linked)
     program.video("d.mp4", 3000)
@@ -93,7 +93,7 @@ def test_what_waits_is_told_of_while_uploads_are_paused(program: Program) -> Non
     """It is compared all the same; --scan then ends as paused."""
     first = program.video("a.mp4")
     copy = program.watch / "b.mp4"
-    shutil.copy(first, copy)
+    shutil.copy(os.fsdecode(first), copy)
     failed = program.video("c.mp4", 3000)
     program.run("upload", os.fsdecode(failed))
     program.run("pause")
