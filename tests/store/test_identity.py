@@ -206,7 +206,7 @@ def test_a_moved_job_is_the_newest_of_its_new_path(store: Store, add: Add) -> No
     assert store.moving.move_to(moved, b"/v/c.mp4", b"/v", moved.stamp)
     moved = fetch(store, first)
     assert moved.moved_from == b"/v/a.mp4"
-    assert not store.tracking.shares_sidecar(moved)
+    assert not store.tracking.shares_sidecar(moved, b"/v/a.mp4")
     assert store.tracking.sidecar_written(moved, b"/v/c.mp4.json")
     assert fetch(store, first).moved_from is None
     # A job that is made later is newer, and has an id of its own.

@@ -14,12 +14,14 @@ from megamax_sync.clock import Clock
 from megamax_sync.errors import FileError
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.sandbox import Fault
+from megamax_sync.sidecar import Placement, Sidecar
 from megamax_sync.state import StateFolder
 from megamax_sync.store import Store
 from upload.pipeline import Rig, rig, wait_for
 
 DONE, FAILED, QUEUED, SKIPPED = JobState.DONE, JobState.FAILED, JobState.QUEUED, JobState.SKIPPED
 UPLOADING, PROCESSING = JobState.UPLOADING, JobState.PROCESSING
+ARRIVED = "upload.finished"
 
 
 def assert_once(made: Rig, data: bytes, *names: str) -> None:
@@ -308,8 +310,8 @@ def test_a_video_that_is_moved_while_it_is_sent_is_sent_once(tmp_path: Path) -> 
         (made.drop / "a.mp4").rename(made.drop / "b.mp4")
         other = made.put("a.mp4", size=2500)
         made.wait_state("b.mp4", PROCESSING)
-        (finished,) = [one for one in made.said("upload.finished") if one["job"] == job.id]
-        assert finished["path"] == os.fsencode(made.drop / "b.mp4")
+        finished = {"job": job.id, "path": os.fsencode(made.drop / "b.mp4")}
+        wait_for(lambda: any(one.items() >= finished.items() for one in made.said(ARRIVED)))
         (made.drop / "b.mp4").rename(made.drop / "c.mp4")
         made.wait_done("c.mp4", "a.mp4")
         assert_once(made, data, "c.mp4")
@@ -398,6 +400,26 @@ def test_sidecars_in_a_folder_of_their_own_follow_too(tmp_path: Path) -> None:
         (made.drop / "tree").rename(made.drop / "moved")
         wait_for((tmp_path / "links/moved/deep/a.mp4.megamax.json").exists)
         wait_for(lambda: not (tmp_path / "links/tree").exists())
+
+
+def test_a_sidecar_that_is_written_during_a_move_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is taken away again where the file is no longer."""
+    whole = Placement.write
+
+    def move_amid(placement: Placement, job: Job, document: Sidecar) -> bytes:
+        if job.name == b"a.mp4" and (made.drop / "a.mp4").exists():
+            (made.drop / "a.mp4").rename(made.drop / "b.mp4")
+            wait_for(lambda: made.job("b.mp4"))
+        return whole(placement, job, document)
+
+    monkeypatch.setattr(Placement, "write", move_amid)
+    with rig(tmp_path) as made:
+        made.put("a.mp4")
+        made.start()
+        made.wait_done("b.mp4")
+        wait_for(lambda: sidecars(made) == {"b.mp4"})
 
 
 def test_a_sidecar_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
