@@ -334,6 +334,7 @@ def test_other_processes_can_ask_how_it_is(tmp_path: Path) -> None:
         parts = {one["part"]: one["stuck"] for one in live["parts"]}
         assert parts == {
             "watcher": False,
+            "comparer": False,
             "uploader-1": False,
             "uploader-2": False,
             "tracker": False,

@@ -63,10 +63,10 @@ class Tracking(JobTable):
         row = self.database.read_one(sql, job.path)
         return row is not None and row[0] == job.id
 
-    def shares_sidecar(self, job: Job) -> bool:
-        """Tell whether another file with a job's hashid lies where the job's was moved from."""
+    def shares_sidecar(self, job: Job, path: bytes) -> bool:
+        """Tell whether another file with a job's hashid lies at this path."""
         sql = "SELECT 1 FROM job WHERE path = ? AND hashid = ? AND id <> ? LIMIT 1"
-        return self.database.read_one(sql, job.moved_from, job.hashid, job.id) is not None
+        return self.database.read_one(sql, path, job.hashid, job.id) is not None
 
     def track(self, job: Job, **changes: Any) -> bool:
         """Write what the service said of a job that it has, if it is still the same upload.

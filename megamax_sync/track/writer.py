@@ -79,7 +79,8 @@ class SidecarWriter:
             return self._could_not(job, error)
         self._failed.pop(job.id, None)
         self._take_away_old(job, path)
-        self._paid(job, path)
+        if not self._paid(job, path):
+            self._take_back(job, path)
         _log.info("sidecar.written", job=job.id, path=job.path, hashid=job.hashid, sidecar=path)
         return True
 
@@ -100,19 +101,30 @@ class SidecarWriter:
 
     def _take_away_old(self, job: Job, path: bytes | None = None) -> None:
         """Take the sidecar away that a moved file has left behind, if it is still its own."""
-        if job.moved_from is None or job.sidecar is None or job.sidecar == path:
+        if job.moved_from is not None and job.sidecar is not None and job.sidecar != path:
+            self._remove(job, job.moved_from, job.sidecar)
+
+    def _take_back(self, job: Job, path: bytes) -> None:
+        """Take the sidecar of a file away that was moved while it was written."""
+        fresh = self._store.jobs.get(job.id)
+        if fresh is not None and self._placement.path(fresh) != path:
+            self._remove(job, job.path, path)
+
+    def _remove(self, job: Job, video: bytes, path: bytes) -> None:
+        """Take a job's sidecar away from beside ``video``, unless it is another's by now."""
+        if self._store.tracking.shares_sidecar(job, video):
             return
-        if self._store.tracking.shares_sidecar(job):
-            return
-        old = sidecar.read(job.sidecar)
+        old = sidecar.read(path)
         ours = (job.hashid, self._service, self._account())
         if old is not None and (old.hashid, old.service, old.account) == ours:
-            self._placement.remove(job.sidecar)
+            self._placement.remove(path)
 
-    def _paid(self, job: Job, path: bytes | None) -> None:
+    def _paid(self, job: Job, path: bytes | None) -> bool:
         with self._store.transaction():
-            if self._store.tracking.sidecar_written(job, path):
+            paid = self._store.tracking.sidecar_written(job, path)
+            if paid:
                 self.on_paid(job)
+        return paid
 
     def _could_not(self, job: Job, error: OSError) -> bool:
         folder = os.path.dirname(self._placement.path(job))

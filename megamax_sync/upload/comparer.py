@@ -85,33 +85,29 @@ class Comparer(Loop):
             # Has it arrived? Looking that up comes before everything else.
             twins.clear(job)
             return
-        if self._is_known_file(job, stamp):
-            return
+        fingerprint = job.fingerprint
+        for other in twins.of_file(job):
+            if lies(other.path, stamp) is Lies.THE_SAME:
+                if other.fingerprint is None:
+                    self._wait_for(job, other)
+                    return
+                fingerprint = other.fingerprint
+            elif has_moved(other, stamp, self._lost) and self._follow(other, job):
+                return
         try:
-            if job.fingerprint is None and twins.has_rival(job):
-                twins.read(job, self._read(job))
+            if fingerprint is None and twins.has_rival(job):
+                fingerprint = self._read(job)
         except (OSError, _Elsewhere):
             twins.clear(job)
             return
+        if fingerprint is not None:
+            twins.read(job, fingerprint)
         for other in twins.unread(job):
             if not self._has_read(other):
                 # It is going to be known what was sent, or that nothing was.
                 self._wait_for(job, other)
                 return
         self._decide(job, stamp)
-
-    def _is_known_file(self, job: Job, stamp: FileStamp) -> bool:
-        """See to a job whose very file another one has: a hard link of it, or it was moved."""
-        for other in self._store.twins.of_file(job):
-            if lies(other.path, stamp) is Lies.THE_SAME:
-                if other.fingerprint is None:
-                    self._wait_for(job, other)
-                    return True
-                self._store.twins.read(job, other.fingerprint)
-                return False
-            if has_moved(other, stamp, self._lost) and self._follow(other, job):
-                return True
-        return False
 
     def _has_read(self, other: Job) -> bool:
         """Learn another job's content; False if that has to be waited for."""
