@@ -24,9 +24,7 @@ from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
-from megamax_sync.recovery.evidence import Evidence
-from megamax_sync.recovery.keeper import Keeper
-from megamax_sync.recovery.opening import open_queue
+from megamax_sync.recovery import Evidence, Keeper, open_queue
 from megamax_sync.sidecar import account_mark
 from megamax_sync.state import StateFolder
 from megamax_sync.track.cadence import Cadence
@@ -252,8 +250,7 @@ class Daemon:
         self.tracker.abort()
         self._join(until)
         self._control.close()
-        with contextlib.suppress(StoreError):
-            self.keeper.finish()
+        self.keeper.finish()
         clean = not any(loop.is_alive() for loop in self.loops)
         if clean:
             for client in self._clients:
@@ -280,12 +277,16 @@ class Daemon:
         """Return what is wrong now, the worst first."""
         for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
             for gate in (self.api_gate, self.upload_gate):
-                # Nobody probes the upload host while nothing is to be sent.
-                idle = gate is self.upload_gate and self.store.jobs.next_claim() is None
-                if gate.paused_reason == reason and not idle:
+                if gate.paused_reason == reason and not self._is_idle(gate):
                     return Problem(word, str(gate.error))
         unwatched = self.watcher.coverage.problem()
         return self.troubles.disk_full() or (Problem("watch", unwatched) if unwatched else None)
+
+    def _is_idle(self, gate: Gate) -> bool:
+        # Nobody probes the upload host while nothing is to be sent.
+        with contextlib.suppress(StoreError):
+            return gate is self.upload_gate and self.store.jobs.next_claim() is None
+        return False
 
     def pulses(self) -> list[Pulse]:
         """Return the heartbeat of every loop."""
