@@ -29,9 +29,7 @@ from megamax_sync.errors import MegamaxError, StoreError
 from megamax_sync.loop import Pulse
 from megamax_sync.meters import Meters
 from megamax_sync.pruner import Pruner
-from megamax_sync.recovery.evidence import Evidence
-from megamax_sync.recovery.keeper import Keeper
-from megamax_sync.recovery.opening import open_queue
+from megamax_sync.recovery import Evidence, Keeper, open_queue
 from megamax_sync.sidecar import account_mark
 from megamax_sync.state import StateFolder
 from megamax_sync.track.cadence import Cadence
@@ -286,8 +284,7 @@ class Daemon:
         self.tracker.abort()
         self._join(until)
         self._control.close()
-        with contextlib.suppress(StoreError):
-            self.keeper.finish()
+        self.keeper.finish()
         clean = not any(loop.is_alive() for loop in self.loops)
         if clean:
             for client in self._clients:
@@ -314,14 +311,16 @@ class Daemon:
         """Return what is wrong now, the worst first."""
         for reason, word in (("credentials", "credentials"), ("service", "unreachable")):
             for gate in (self.api_gate, self.upload_gate):
-                if gate.paused_reason != reason:
-                    continue
-                # Nobody probes the upload host while nothing is to be sent.
-                due = self.store.jobs.next_claim(cleared=self.settings.dedupe)
-                if gate is self.api_gate or due is not None:
+                if gate.paused_reason == reason and not self._is_idle(gate):
                     return Problem(word, str(gate.error))
         unwatched = self.watcher.coverage.problem()
         return self.troubles.disk_full() or (Problem("watch", unwatched) if unwatched else None)
+
+    def _is_idle(self, gate: Gate) -> bool:
+        # Nobody probes the upload host while nothing is to be sent.
+        with contextlib.suppress(StoreError):
+            return gate is self.upload_gate and self.store.jobs.next_claim() is None
+        return False
 
     def pulses(self) -> list[Pulse]:
         """Return the heartbeat of every loop."""

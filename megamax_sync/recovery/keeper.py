@@ -8,6 +8,7 @@ and :mod:`~megamax_sync.recovery.opening` makes another queue from what is left.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -102,16 +103,20 @@ class Keeper(Loop):
             self._store.database.wake()
 
     def finish(self) -> None:
-        """Say what is to be said before the end."""
+        """Say, at the end at the latest, that a lost queue has been made again."""
+        with contextlib.suppress(StoreError):
+            self._say_rebuilt()
+
+    def _say_rebuilt(self) -> None:
         if self._taken_in.is_set() and not self._rebuilt:
-            self._rebuilt = True
             self._evidence.rebuilt()
+            self._rebuilt = True
 
     def step(self) -> float | None:
         """Look after the queue, then after some sidecars."""
         if self.broken.is_set():
             return None
-        self.finish()
+        self._say_rebuilt()
         if self._suspect.is_set() or self.clock.monotonic() >= self._look_at:
             self._guard()
             self._look_at = self.clock.monotonic() + _LOOK

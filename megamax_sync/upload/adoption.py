@@ -92,9 +92,10 @@ class Adoption:
         """
         lost_at = self._store.settings.lost_at
         # An upload that was under way when the queue was lost may not be listed yet.
-        sure_at = 0.0 if lost_at is None else lost_at + self._patience.span(job.stamp.size)
         now = self._clock.now()
-        since = sure_at if sure_at <= now else 0.0
+        looks = [] if lost_at is None else self._patience.looks(lost_at, job.stamp.size)
+        since = max((look for look in looks if look <= now), default=0.0)
+        again = min((look for look in looks if look > now), default=None)
         for folder in dict.fromkeys((None, job.folder)):
             while (remote := self._find(client, job, folder, since, beat)) is not None:
                 if not self._is_meant(job, remote, beat):
@@ -102,8 +103,8 @@ class Adoption:
                     return 0.0
                 if self._take(job, remote, beat):
                     return None
-        if sure_at > now:
-            return sure_at - now
+        if again is not None:
+            return again - now
         self._store.jobs.looked_up(job)
         return 0.0
 

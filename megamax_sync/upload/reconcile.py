@@ -128,6 +128,10 @@ class Patience:
         since = attempt.begun_at if attempt.unknown_at is None else attempt.unknown_at
         return attempt.lookups >= MIN_LOOKUPS and now - since >= self.span(attempt.size) * 0.9
 
+    def looks(self, since: float, size: int) -> list[float]:
+        """Return when to ask for a file of this size that may have arrived shortly before."""
+        return [since + self.span(size) * part / 7 for part in (0, 1, 3, 7)]
+
     def span(self, size: int) -> float:
         """Seconds that the service may take to list a file of this size that it has."""
         # Look-ups at 0, 1, 3 and 7 sevenths of it.

@@ -22,6 +22,7 @@ class Stuck:
     """A daemon of which a part never stops."""
 
     clean = False
+    store = SimpleNamespace(views=SimpleNamespace(mark=lambda: 0))
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
@@ -56,6 +57,7 @@ def test_a_scan_keeps_the_folder_of_what_still_runs(
         folder=folder,
         places=[],
         handed_in=False,
+        mark=0,
         signals=SimpleNamespace(wake=lambda: None),
         wait=lambda _look: INTERRUPTED,
     )
@@ -78,6 +80,7 @@ def test_the_daemon_keeps_the_folder_of_what_still_runs(
             monkeypatch.setattr(service, "_patience", lambda: None)
             assert service.run() == output.FAILED
         else:
+            service._daemon = Stuck()  # type: ignore[assignment]  # all that is asked of one
             with pytest.raises(MegamaxError, match="did not stop"):
                 service._rebuild(known)
         assert folder.kept

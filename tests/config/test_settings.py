@@ -137,7 +137,7 @@ def test_what_has_no_effect_yet_is_told() -> None:
         "MEGAMAX_ADOPT": "true",
         "MEGAMAX_WORKERS": "3",
     }
-    assert load(environ=environ).not_yet_working() == ["MEGAMAX_BWLIMIT", "MEGAMAX_ADOPT"]
+    assert load(environ=environ).not_yet_working() == ["MEGAMAX_BWLIMIT"]
 
 
 def test_the_longest_wait_is_not_shorter_than_the_first() -> None:

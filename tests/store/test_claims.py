@@ -234,3 +234,42 @@ def test_a_failed_job_goes_behind_the_others(store: Store, add: Add) -> None:
         assert job is not None
         assert job.id == expected.id
         store.jobs.release(job, "500", failed=True)
+
+
+@pytest.mark.parametrize("ahead", [3600.0, 50_000.0, 3e8])
+def test_rescue_takes_back_by_how_much_the_clock_was_ahead(
+    store: Store, add: Add, clock: TurnedClock, ahead: float
+) -> None:
+    """What was due in a minute still is, and nothing has happened later than now."""
+    now = clock.time
+    clock.time += ahead
+    add()
+    job = store.jobs.claim("me")
+    assert job is not None
+    store.journal.discarded(store.journal.begin(job), "orphan", "changed")
+    store.jobs.release(job, "later", not_before=clock.time + 60.0, failed=True, suspect=True)
+    columns = "check_at = next_attempt_at, converted_at = created_at"
+    store.database.write(f"UPDATE job SET {columns}")
+    clock.time = now
+    store.jobs.rescue()
+    mended = fetch(store, job)
+    assert mended.next_attempt_at == mended.check_at == now + 60.0
+    assert mended.suspect_at == mended.converted_at == now
+    assert mended.created_at == mended.updated_at == now
+    (orphan,) = store.journal.orphans()
+    assert orphan.begun_at == orphan.ended_at == now
+
+
+def test_rescue_leaves_times_alone_that_are_right(
+    store: Store, add: Add, clock: TurnedClock
+) -> None:
+    """After a long rest as after a short one, and where the clock was set back by seconds."""
+    job = add()
+    claimed = store.jobs.claim("me")
+    assert claimed is not None
+    store.jobs.release(claimed, "later", not_before=clock.time + 60.0)
+    due = fetch(store, job).next_attempt_at
+    for turned in (-30.0, 86400.0):
+        clock.time += turned
+        store.jobs.rescue()
+        assert fetch(store, job).next_attempt_at == due

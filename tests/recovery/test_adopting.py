@@ -1,0 +1,264 @@
+"""Files that the account has already: taken for uploaded, where nothing else can be meant."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from upload.pipeline import Rig, rig, wait_for
+
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.models import RemoteFile
+from megamax_sync.clock import Clock
+from megamax_sync.errors import FileChanged, FileVanished, ServiceRefusal, ServiceUnreachable
+from megamax_sync.job import FileStamp, Job, JobState
+from megamax_sync.sandbox import Fault
+from megamax_sync.store import Store
+from megamax_sync.upload.adoption import Adoption, Listing
+
+
+def by_hand(made: Rig, name: str, data: bytes, **more: object) -> str:
+    """Upload a file as a person does; return its hashid."""
+    return made.sandbox.add_file(name, data, **more).hashid  # type: ignore[arg-type]  # handed on
+
+
+def test_what_was_uploaded_by_hand_is_adopted(tmp_path: Path) -> None:
+    """Tracked, with links and a sidecar like any other; what is not there is sent. One list."""
+    with rig(tmp_path) as made:
+        names = [f"Movie {number}.mp4" for number in range(20)]
+        hashids = {
+            # As services name them: without their extensions, some in a folder.
+            name: by_hand(made, name[:-4], made.put(name, size=900 + number), folder=number % 2 * 7)
+            for number, name in enumerate(names)
+        }
+        new = made.put("new.mp4")
+        failed = made.put("failed.mp4", size=3000)
+        by_hand(made, "failed.mp4", failed, status="failed")
+        made.start(ADOPT="true", FOLDER="7")
+        made.wait_done(*names, "new.mp4", "failed.mp4")
+        assert {name: made.the_job(name).hashid for name in names} == hashids
+        assert made.calls("upload") == 2
+        assert len(made.remote(new)) == 1
+        assert (made.sidecar(names[0]) or {})["mirrors"]
+        assert made.the_job(names[0]).fingerprint is not None
+        said = made.said("upload.reconciled")
+        assert {one["hashid"] for one in said} == set(hashids.values())
+        assert all(one["adopted"] for one in said)
+        # The tracker asks for a few lists, too.
+        assert made.calls("files") <= 12
+
+
+def test_without_the_setting_nobody_asks(tmp_path: Path) -> None:
+    """A new file is sent, whatever the account has: it may be another video."""
+    with rig(tmp_path) as made:
+        by_hand(made, "a.mp4", made.put("a.mp4"))
+        made.start()
+        made.wait_done("a.mp4")
+        assert made.calls("upload") == 1
+
+
+def test_two_videos_of_one_name_and_size_are_both_sent(tmp_path: Path) -> None:
+    """One of them is in the account, and nobody can tell which: no sidecar names a wrong one."""
+    with rig(tmp_path) as made:
+        first, second = made.put("one/ep 1.mp4"), made.put("two/ep 1.mp4")
+        by_hand(made, "ep 1.mp4", first)
+        made.start(ADOPT="true")
+        made.wait_done("one/ep 1.mp4", "two/ep 1.mp4")
+        assert made.calls("upload") == 2
+        assert (len(made.remote(first)), len(made.remote(second))) == (2, 1)
+        assert made.said("upload.ambiguous")
+
+
+def test_files_of_one_content_may_share_it(tmp_path: Path) -> None:
+    """Whichever is meant, it is right."""
+    with rig(tmp_path) as made:
+        data = made.put("one/ep 1.mp4")
+        made.put("two/ep 1.mp4", data)
+        hashid = by_hand(made, "ep 1.mp4", data)
+        made.start(ADOPT="true", DEDUPE="false")
+        wait_for(lambda: made.said("upload.reconciled"))
+        assert made.said("upload.reconciled")[0]["hashid"] == hashid
+        made.wait_done("one/ep 1.mp4", "two/ep 1.mp4")
+        assert made.calls("upload") == 1
+
+
+def test_a_service_in_trouble_is_waited_for(tmp_path: Path) -> None:
+    """No list is no proof: nothing is sent until there is one."""
+    with rig(tmp_path) as made:
+        hashid = by_hand(made, "a.mp4", made.put("a.mp4"))
+        made.faults.add("files", Fault.status(503), (1, 2, 3, 4, 5))
+        made.start(ADOPT="true")
+        made.wait_done("a.mp4")
+        assert made.the_job("a.mp4").hashid == hashid
+        assert made.calls("upload") == 0
+        assert made.said("service.paused")
+
+
+def test_after_a_loss_a_list_that_is_late_is_asked_again(tmp_path: Path) -> None:
+    """What was on its way when the queue was lost is not sent a second time."""
+    with rig(tmp_path) as made:
+        made.start()
+        wait_for(lambda: made.daemon.store.settings.born is not None)
+        assert made.stop()
+        (tmp_path / "state/queue.db").unlink()
+        made.faults.add("files", Fault.hide_new(3600.0), (1, 2))
+        hashid = by_hand(made, "a.mp4", made.put("a.mp4"))
+        made.start(RETRY_SECONDS="0.3")
+        made.wait_done("a.mp4")
+        assert made.the_job("a.mp4").hashid == hashid
+        assert made.calls("upload") == 0
+        # Who puts an old file back later has it looked up, too; a new one is nobody's business.
+        lists = made.calls("files")
+        wait_for(lambda: made.said("queue.rebuilt"))
+        made.put("new.mp4", size=2100)
+        made.wait_done("new.mp4")
+        assert made.calls("files") == lists
+
+
+class Account(MegamaxClient):
+    """Answers with lists that a test gives."""
+
+    def __init__(self, lists: dict[int | None, list[RemoteFile] | Exception]) -> None:
+        self.lists = lists
+        self.asked: list[int | None] = []
+
+    def files(self, *, folder: int | None = None, status: str | None = None) -> list[RemoteFile]:
+        self.asked.append(folder)
+        answer = self.lists[folder]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def remote(hashid: str, year: int = 2020, **more: object) -> RemoteFile:
+    """A listed file of ten bytes."""
+    made = datetime(year, 1, 1, tzinfo=UTC)
+    values = {"name": "a", "size": 10, "status": "converted", "created_at": made, **more}
+    return RemoteFile.model_validate({"hashid": hashid, **values})
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> tuple[Store, Job]:
+    """A queue with one file of ten bytes, claimed, in folder 7."""
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"0123456789")
+    store = Store(str(tmp_path / "queue.db"), Clock())
+    stamp = FileStamp.of(path.lstat())
+    store.jobs.add(os.fsencode(path), stamp, root=None, folder=7, ready=True, reason="found")
+    store.jobs.to_look_up(every=True)
+    claimed = store.jobs.claim("me")
+    assert claimed is not None
+    assert claimed.lookup
+    return store, claimed
+
+
+def settle(given: tuple[Store, Job], account: Account) -> float | None:
+    """Look the job up."""
+    store, claimed = given
+    adoption = Adoption(store, Clock(), Listing(Clock()), first=1.0)
+    try:
+        return adoption.settle(account, claimed, lambda: None)
+    finally:
+        found = store.jobs.get(claimed.id)
+        store.close()
+        assert found is not None
+        account.taken = found.hashid  # type: ignore[attr-defined]  # for the tests here
+
+
+@pytest.mark.parametrize(
+    ("listed", "taken"),
+    [
+        ([remote("young", 2022), remote("old", 2021)], "old"),
+        ([remote("old", 2021), remote("here", 2022, folder=7)], "here"),
+        ([remote("old", 2021, status="onqueue"), remote("ready", 2022)], "ready"),
+        ([remote("other", name="b"), remote("larger", size=11), remote("none", size=None)], None),
+        ([remote("failed", status="failed")], None),
+        ([remote("dateless", created_at=None)], "dateless"),
+    ],
+)
+def test_of_several_the_best_is_taken(
+    job: tuple[Store, Job], listed: Sequence[RemoteFile], taken: str | None
+) -> None:
+    """In the job's folder, converted, the oldest; never another name or size, or a failed one."""
+    account = Account({None: list(listed), 7: []})
+    assert settle(job, account) == (None if taken else 0.0)
+    assert account.taken == taken  # type: ignore[attr-defined]  # see settle
+
+
+def test_the_list_of_the_folder_is_asked_too(job: tuple[Store, Job]) -> None:
+    """A list without a folder need not show what lies in folders."""
+    account = Account({None: [], 7: [remote("in the folder")]})
+    assert settle(job, account) is None
+    assert account.taken == "in the folder"  # type: ignore[attr-defined]  # see settle
+    assert account.asked == [None, 7]
+
+
+def test_a_folder_that_is_no_more_says_nothing(job: tuple[Store, Job]) -> None:
+    """The file is sent then."""
+    account = Account({None: [], 7: ServiceRefusal("no such folder", answered=True)})
+    assert settle(job, account) == 0.0
+
+
+@pytest.mark.parametrize("error", [ServiceRefusal("no"), ServiceUnreachable("gone")])
+def test_without_a_list_nothing_is_decided(job: tuple[Store, Job], error: Exception) -> None:
+    """The trouble is the caller's."""
+    with pytest.raises(type(error)):
+        settle(job, Account({None: error, 7: []}))
+
+
+def test_a_hashid_that_a_job_owns_is_not_taken(job: tuple[Store, Job]) -> None:
+    """Another job's upload stays that one's, also when that came while the file was read."""
+    store, claimed = job
+    store.journal.arrived(store.journal.begin(claimed), "theirs")
+    account = Account({None: [remote("theirs"), remote("free", 2023)], 7: []})
+    assert settle(job, account) is None
+    assert account.taken == "free"  # type: ignore[attr-defined]  # see settle
+
+
+def test_a_file_that_is_not_the_one_queued_is_given_back(job: tuple[Store, Job]) -> None:
+    """Changed, or gone, between the look at it and this."""
+    account = Account({None: [remote("old")], 7: []})
+    path = Path(os.fsdecode(job[1].path))
+    path.write_bytes(b"9876543210!")
+    with pytest.raises(FileChanged):
+        settle(job, account)
+
+
+def test_a_file_that_is_gone_is_given_back(job: tuple[Store, Job]) -> None:
+    """The watch finds out what became of it."""
+    Path(os.fsdecode(job[1].path)).unlink()
+    with pytest.raises(FileVanished):
+        settle(job, Account({None: [remote("old")], 7: []}))
+
+
+def test_a_list_serves_for_a_burst(tmp_path: Path) -> None:
+    """Two at once cause one call; one that has to be newer causes another."""
+    account = Account({None: [remote("old")]})
+    clock = Clock()
+    listing = Listing(clock)
+
+    def ask(since: float = 0.0) -> list[RemoteFile]:
+        return listing.of_size(account, None, 10, since=since, beat=lambda: None)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(account.asked) == 1
+    assert [one.hashid for one in ask(clock.now())] == ["old"]
+    assert len(account.asked) == 2
+
+
+def test_unready_jobs_count_as_what_may_be_meant(job: tuple[Store, Job]) -> None:
+    """Also a file of that name and size which is still being written, or has failed."""
+    store, claimed = job
+    other = claimed.path.replace(b"a.mp4", b"sub/a.mp4")
+    store.jobs.add(other, claimed.stamp, root=None, folder=7, ready=False, reason="found")
+    assert [one.path for one in store.jobs.twins(claimed)] == [other]
+    assert settle(job, Account({None: [remote("whose")], 7: []})) == 0.0
+    assert claimed.state is JobState.UPLOADING
