@@ -18,7 +18,6 @@ import pytest
 from structlog.testing import capture_logs
 from upload.pipeline import QUICK
 
-from megamax_sync.api.client import MegamaxClient
 from megamax_sync.clock import Clock
 from megamax_sync.config import load
 from megamax_sync.daemon import Daemon

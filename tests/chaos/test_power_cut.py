@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from chaos.world import SETTINGS, sha
 from chaos.zygote import Victim, Zygote
-
 from megamax_sync.sandbox import Sandbox
 
 CUTS = 5
@@ -129,7 +129,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
     with capsys.disabled():
         print(
             f"\npower cut: seed {seed}, {CUTS} cuts, {acknowledged} acknowledged, 0 lost, 0 twice"
-        )  # noqa: T201 - a figure
+        )
 
 
 def wait_for_some(sandbox: Sandbox, number: int, longer: float) -> None:
