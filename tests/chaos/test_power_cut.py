@@ -15,6 +15,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -127,8 +128,8 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
             shutil.copy(queue, tmp_path / "queue.db")
     assert Counter(stored.values()) == Counter(contents.values()), f"seed {seed}"
     with capsys.disabled():
-        print(
-            f"\npower cut: seed {seed}, {CUTS} cuts, {acknowledged} acknowledged, 0 lost, 0 twice"
+        sys.stdout.write(
+            f"\npower cut: seed {seed}, {CUTS} cuts, {acknowledged} acknowledged, 0 lost, 0 twice\n"
         )
 
 
