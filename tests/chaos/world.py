@@ -27,7 +27,7 @@ FOLDERS = ("", "s1", "s2", "s1/extras")
 NAMES = ("Episode 01.mkv", "Episode 02.mkv", "Movie.2024.1080p.mp4", 'a "b".mp4', "x\\y.mp4")
 SIZES = (1500, 1500, 40_000, 1_300_000)
 #: Where nothing more happens by itself, a program that has not met its trap is killed anyway.
-LONGEST_RUN = 8.0
+LONGEST_RUN = 4.0
 #: Every so many starts are those of a fresh interpreter, as a user's are.
 REAL_START = 25
 #: The service lists late, by less than the program's patience of seven MEGAMAX_RETRY_SECONDS.
