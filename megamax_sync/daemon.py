@@ -319,7 +319,10 @@ class Daemon:
     def _is_idle(self, gate: Gate) -> bool:
         # Nobody probes the upload host while nothing is to be sent.
         with contextlib.suppress(StoreError):
-            return gate is self.upload_gate and self.store.jobs.next_claim() is None
+            return (
+                gate is self.upload_gate
+                and self.store.jobs.next_claim(cleared=self.settings.dedupe) is None
+            )
         return False
 
     def pulses(self) -> list[Pulse]:

@@ -58,11 +58,18 @@ def test_a_run_that_leaks_fails() -> None:
             Path(folder, name).write_text(code)
         ends = {
             name: subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-p", "canary", "-p", "no:cacheprovider"]
-                + [
-                    f"--basetemp={folder}/base-{name}",
-                    "-c",
-                    os.devnull,
+                [
+                    *(
+                        sys.executable,
+                        "-m",
+                        "pytest",
+                        "-q",
+                        "-p",
+                        "canary",
+                        "-p",
+                        "no:cacheprovider",
+                    ),
+                    *("-c", os.devnull, f"--basetemp={folder}/base-{name}"),
                     f"{folder}/test_{name}.py",
                 ],
                 env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},

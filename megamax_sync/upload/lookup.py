@@ -78,7 +78,14 @@ class Lookup:
             rivals = self._store.journal.rivals(attempt)
             arrived = self._store.journal.arrived_as(latest)
         habits = Habits.of(listed, arrived)
-        return find(attempt, listed, owned=owned, rivals=rivals, habits=habits)
+        return find(
+            attempt,
+            listed,
+            owned=owned,
+            rivals=len(rivals),
+            habits=habits,
+            rival_keys=rivals,
+        )
 
     def _not_listed(self, job: Job) -> float:
         wait = 0.0

@@ -115,7 +115,6 @@ class Program:
             "MEGAMAX_POLL_SECONDS": "0.1",
             "MEGAMAX_API_RATE": "0",
             "MEGAMAX_RETRY_SECONDS": "0.1",
-            "MEGAMAX_LOG_LEVEL": "debug",
             **self.env,
         }
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from canary import holds_secrets
 
 from cli.program import Program, Running, wait_until
 from megamax_sync.sandbox import Fault, FaultScript, Sandbox
@@ -105,6 +106,7 @@ def test_sighup_reads_a_changed_key(program: Program, sandbox: Sandbox) -> None:
         attached = program.run("--scan", env=env)
         assert attached.status == 3
         key.write_text(sandbox.key)
+        holds_secrets(key)
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_for("job.done")
         assert not daemon.saw("daemon.stopping")
@@ -121,6 +123,7 @@ def test_rejected_credentials_are_read_again_unasked(program: Program, sandbox: 
     env = {"MEGAMAX_KEY": "", "MEGAMAX_KEY_FILE": str(key)}
     with program.running(env=env, until="service.paused") as daemon:
         key.write_text(sandbox.key)
+        holds_secrets(key)
         daemon.wait_for("job.done")
 
 

@@ -1,0 +1,149 @@
+"""The power goes while the program works: what it had acknowledged is there at the next start.
+
+Its queue and sidecars lie on an ext4 of their own, in an image. A cut is a copy of the image at
+some instant: what was not synced had not left the kernel's memory by then (the file system writes
+back by itself only every five minutes), and is not in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chaos.world import SETTINGS, sha
+from chaos.zygote import Victim, Zygote
+from megamax_sync.sandbox import Sandbox
+
+CUTS = 5
+FILES = 4
+
+
+class Disk:
+    """An ext4 in a file."""
+
+    def __init__(self, folder: Path, mkfs: str) -> None:
+        self.image = folder / "disk.img"
+        self.place = folder / "disk"
+        self.place.mkdir()
+        with open(self.image, "wb") as file:
+            file.truncate(24 << 20)
+        subprocess.run([mkfs, "-q", "-F", str(self.image)], check=True)
+
+    @contextmanager
+    def mounted(self) -> Iterator[None]:
+        """Mount it; skip the test where that is not allowed."""
+        command = ["mount", "-o", "loop,commit=300", str(self.image), str(self.place)]
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no image can be mounted here: {mounted.stderr.strip()}")
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", str(self.place)], check=True)
+
+    def as_it_is(self) -> bytes:
+        """The image's bytes at one instant: two readings that agree."""
+        before, now = b"", self.image.read_bytes()
+        while before != now:
+            before, now = now, self.image.read_bytes()
+        return now
+
+
+def arrived(queue: Path) -> dict[bytes, str]:
+    """What the queue says has arrived, by path."""
+    with contextlib.closing(sqlite3.connect(queue)) as database:
+        rows = database.execute("SELECT path, hashid FROM job WHERE hashid IS NOT NULL")
+        return dict(rows.fetchall())
+
+
+@pytest.mark.timeout(180)
+def test_a_power_cut_loses_nothing_that_was_acknowledged(
+    tmp_path: Path,
+    require_program: Callable[[str], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """After each of several cuts the queue has all that it had said, and nothing is sent twice."""
+    seed = random.randrange(1 << 31)
+    rng = random.Random(seed)
+    disk = Disk(tmp_path, require_program("mkfs.ext4"))
+    drop, queue = tmp_path / "drop", disk.place / "state" / "queue.db"
+    drop.mkdir()
+    contents: dict[str, str] = {}
+    acknowledged = 0
+    with Sandbox(tmp_path / "service", step=0.02) as sandbox, Zygote() as zygote:
+        environ = {
+            **SETTINGS,
+            "MEGAMAX_LOGIN": sandbox.login,
+            "MEGAMAX_KEY": sandbox.key,
+            "MEGAMAX_API_URL": sandbox.api_url,
+            "MEGAMAX_WATCH": str(drop),
+            "MEGAMAX_STATE_DIR": str(queue.parent),
+            "MEGAMAX_SIDECAR_DIR": str(disk.place / "links"),
+        }
+        said: dict[bytes, str] = {}
+        for cut in range(CUTS):
+            for number in range(FILES):
+                data = rng.randbytes(rng.choice([2000, 300_000]))
+                name = f"{cut}-{number}.mp4"
+                (drop / name).write_bytes(data)
+                contents[name] = sha(data)
+            had = len(sandbox.files())
+            with disk.mounted():
+                if cut:
+                    assert said.items() <= arrived(queue).items(), f"seed {seed}"
+                victim = zygote.start([], environ, tmp_path / "log", None)
+                try:
+                    wait_for_some(sandbox, had + rng.randint(1, FILES), rng.uniform(0.0, 0.4))
+                    os.kill(victim.pid, signal.SIGSTOP)
+                    said = arrived(queue)
+                    image = disk.as_it_is()
+                finally:
+                    end(victim, zygote)
+            acknowledged = len(said)
+            disk.image.write_bytes(image)
+        with disk.mounted():
+            assert said.items() <= arrived(queue).items(), f"seed {seed}"
+            victim = zygote.start(["--scan", "--timeout", "60"], environ, tmp_path / "log", None)
+            assert victim.wait(90), "it did not come to its end"
+            assert zygote.reap(victim) == 0, (tmp_path / "log").read_text()[-2000:]
+            stored = {one.hashid: sha(one.path.read_bytes()) for one in sandbox.files()}
+            for name, digest in contents.items():
+                text = (disk.place / "links" / f"{name}.megamax.json").read_text("utf-8")
+                assert stored[json.loads(text)["hashid"]] == digest, f"seed {seed}"
+            shutil.copy(queue, tmp_path / "queue.db")
+    assert Counter(stored.values()) == Counter(contents.values()), f"seed {seed}"
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\npower cut: seed {seed}, {CUTS} cuts, {acknowledged} acknowledged, 0 lost, 0 twice\n"
+        )
+
+
+def wait_for_some(sandbox: Sandbox, number: int, longer: float) -> None:
+    """Wait until so many files are at the service, and a little longer."""
+    end_at = time.monotonic() + 20
+    pause = threading.Event()
+    while len(sandbox.files()) < number and time.monotonic() < end_at:
+        pause.wait(0.01)
+    pause.wait(longer)
+
+
+def end(victim: Victim, zygote: Zygote) -> None:
+    """Nothing of it may be left that holds the disk."""
+    victim.kill()
+    assert victim.wait(30)
+    zygote.reap(victim)
