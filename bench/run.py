@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from against import bench_four, bench_plain, bench_small, bench_tls
 from figures import Figures
 from sending import bench_large, bench_many, bench_start
 from watching import bench_close_to_upload, bench_idle, bench_scan
@@ -33,6 +34,10 @@ def byte_count(text: str) -> int:
 BENCHES: dict[str, Callable[[Figures, Path, argparse.Namespace], None]] = {
     "start": lambda figures, folder, _: bench_start(figures, folder),
     "large": lambda figures, folder, options: bench_large(figures, folder, options.size),
+    "plain": lambda figures, folder, options: bench_plain(figures, folder, options.size),
+    "tls": lambda figures, folder, options: bench_tls(figures, folder, options.size),
+    "four": lambda figures, folder, options: bench_four(figures, folder, options.size),
+    "small": lambda figures, folder, options: bench_small(figures, folder, options.files),
     "many": lambda figures, folder, options: bench_many(figures, folder, options.files),
     "scan": lambda figures, folder, options: bench_scan(figures, folder, options.entries),
     "idle": lambda figures, folder, options: bench_idle(figures, folder, options.entries // 5),

@@ -45,7 +45,8 @@ class Service:
         return [
             RemoteFile(hashid=hashid, status=word)
             for hashid, (word, place) in self.files.items()
-            if status in {None, word} and (place == folder or (folder is None and self.into_folders))
+            if status in {None, word}
+            and (place == folder or (folder is None and self.into_folders))
         ]
 
     def get_file(self, hashid: str) -> RemoteFile:
