@@ -84,6 +84,6 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
 
 clean: ## take away all that make has made
-	@rm -rf $(VENV) demo dist build .coverage .coverage.* \
+	@rm -rf $(VENV) bench/.venv demo dist build .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

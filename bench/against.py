@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import statistics
 import subprocess
 import time
 import urllib.request
@@ -22,6 +23,8 @@ from programs import (
     peak_rss_mib,
     write_video,
 )
+
+from megamax_sync.api import MegamaxClient, MultipartFile
 
 _SOURCE = Path(__file__).with_name("sink.c")
 _ROUNDS = 5
@@ -216,3 +219,41 @@ def bench_small(figures: Figures, folder: Path, files: int) -> None:
     figures.add("speed, against generate and `curl -F` alone", ratios, "times", above=1.0)
     figures.add("processor time, against theirs", costs, "times")
     figures.add("requests for each file", calls, "")
+
+
+def bench_chunks(figures: Figures, folder: Path, size: int) -> dict[str, dict[str, float]]:
+    """The library alone, by the size of its chunks."""
+    figures.begin(
+        "chunks",
+        f"The library alone, {size / MIB:,.0f} MiB in chunks of several sizes, in turn with "
+        "`curl -F`; the program reads 1 MiB at a time.",
+    )
+    source = folder / "source.mkv"
+    write_video(source, size, seed=1)
+    curves: dict[str, dict[str, float]] = {}
+    for tls in (False, True):
+        with sink(folder, tls=tls) as receiver:
+            curl = [*_CURL, "-F", f"file=@{source}", receiver.upload]
+            ratios: dict[int, list[float]] = {}
+            for _ in range(3):
+                theirs, _ = _measured(curl)
+                for chunk in (1 << power for power in range(14, 23, 2)):
+                    ours = _by_library(receiver, source, size, chunk)
+                    ratios.setdefault(chunk, []).append(theirs / ours)
+        name = "over TLS" if tls else "plain"
+        for chunk, values in ratios.items():
+            figures.add(f"chunks of {chunk >> 10:,} KiB {name}, against curl", values, "times")
+        curves[name] = {str(chunk): statistics.median(all_) for chunk, all_ in ratios.items()}
+    return curves
+
+
+def _by_library(receiver: Sink, source: Path, size: int, chunk: int) -> float:
+    began = time.perf_counter()
+    with (
+        MegamaxClient(receiver.api, "bench", "bench", verify_upload_tls=False) as client,
+        source.open("rb", buffering=0) as file,
+    ):
+        client.upload(
+            receiver.upload, MultipartFile(file, name="source.mkv", size=size, chunk_size=chunk)
+        )
+    return time.perf_counter() - began
