@@ -20,7 +20,7 @@ _HEAD = """\
 # Figures
 
 Made by `make bench`, from outside: the installed program, each time a process of its own, against
-the embedded Megamax on the same machine. Nothing here is a promise for another machine; ratios
+the embedded Megamax, or a receiver in C, on the same machine. Nothing here is a promise for another machine; ratios
 travel better than seconds.
 
 | | |
@@ -28,12 +28,19 @@ travel better than seconds.
 """
 
 _TAIL = """
+![speed against chunk size](throughput.png)
+
+![requests against files in conversion](requests.png)
+
 ## How to repeat
 
-`make bench` measures everything and writes this file anew; it needs about 8 GB of free space in the
-temporary folder, `find`, and a limit on inotify watches (`fs.inotify.max_user_watches`) above
-21,000. `make bench BENCH_ARGS='--only scan'` measures one part and prints it, no more; `--size`,
-`--files` and `--entries` measure less. The page cache is warm in all of it.
+`make bench` measures everything and writes this file and both plots anew. It needs about 8 GB of
+free space in the temporary folder, a limit on inotify watches (`fs.inotify.max_user_watches`) above
+21,000, and of Debian `find`, `curl`, `openssl`, `gcc` and `libssl-dev`: what curl is measured
+against sends to a receiver in C (`sink.c`). Other queues and matplotlib are installed into an
+environment of the bench's own (`requirements.txt`). `make bench BENCH_ARGS='--only scan'` measures
+one part and prints it, no more; `--size`, `--files` and `--entries` measure less. The page cache is
+warm in all of it, and MEGAMAX_API_RATE is 0.
 """
 
 
