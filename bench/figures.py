@@ -20,8 +20,8 @@ _HEAD = """\
 # Figures
 
 Made by `make bench`, from outside: the installed program, each time a process of its own, against
-the embedded Megamax, or a receiver in C, on the same machine. Nothing here is a promise for another machine; ratios
-travel better than seconds.
+the embedded Megamax, or a receiver in C, on the same machine. Nothing here is a promise for another
+machine; ratios travel better than seconds.
 
 | | |
 |---|---|
