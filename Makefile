@@ -109,6 +109,6 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 		--constraint=requirements-dev.lock --only-build-deps --build-deps-for=wheel pyproject.toml
 
 clean: ## take away all that make has made
-	@rm -rf $(VENV) demo screenshots dist build .coverage .coverage.* \
+	@rm -rf $(VENV) bench/.venv demo screenshots dist build .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,20 +20,27 @@ _HEAD = """\
 # Figures
 
 Made by `make bench`, from outside: the installed program, each time a process of its own, against
-the embedded Megamax on the same machine. Nothing here is a promise for another machine; ratios
-travel better than seconds.
+the embedded Megamax, or a receiver in C, on the same machine. Nothing here is a promise for another
+machine; ratios travel better than seconds.
 
 | | |
 |---|---|
 """
 
 _TAIL = """
+![speed against chunk size](throughput.png)
+
+![requests against files in conversion](requests.png)
+
 ## How to repeat
 
-`make bench` measures everything and writes this file anew; it needs about 8 GB of free space in the
-temporary folder, `find`, and a limit on inotify watches (`fs.inotify.max_user_watches`) above
-21,000. `make bench BENCH_ARGS='--only scan'` measures one part and prints it, no more; `--size`,
-`--files` and `--entries` measure less. The page cache is warm in all of it.
+`make bench` measures everything and writes this file and both plots anew. It needs about 8 GB of
+free space in the temporary folder, a limit on inotify watches (`fs.inotify.max_user_watches`) above
+21,000, and of Debian `find`, `curl`, `openssl`, `gcc` and `libssl-dev`: what curl is measured
+against sends to a receiver in C (`sink.c`). Other queues and matplotlib are installed into an
+environment of the bench's own (`requirements.txt`). `make bench BENCH_ARGS='--only scan'` measures
+one part and prints it, no more; `--size`, `--files` and `--entries` measure less. The page cache is
+warm in all of it, and MEGAMAX_API_RATE is 0.
 """
 
 
@@ -41,7 +48,8 @@ temporary folder, `find`, and a limit on inotify watches (`fs.inotify.max_user_w
 class Figure:
     """One measured thing: a median, and the least and greatest of the runs it is the median of.
 
-    ``below`` is the bar it has to stay under; None where there is none.
+    ``below`` is the bar that it has to stay under, ``above`` the one that it has to reach; None
+    where there is none.
     """
 
     name: str
@@ -51,11 +59,14 @@ class Figure:
     greatest: float
     runs: int
     below: float | None
+    above: float | None = None
 
     @property
     def falls_short(self) -> bool:
         """The bar is not met."""
-        return self.below is not None and self.median >= self.below
+        return (self.below is not None and self.median >= self.below) or (
+            self.above is not None and self.median < self.above
+        )
 
 
 @dataclass
@@ -71,13 +82,21 @@ class Figures:
         print(f"{part}: {note}", flush=True)
 
     def add(
-        self, name: str, values: float | Sequence[float], unit: str, *, below: float | None = None
+        self,
+        name: str,
+        values: float | Sequence[float],
+        unit: str,
+        *,
+        below: float | None = None,
+        above: float | None = None,
     ) -> None:
         """Add a figure to the part that was begun last, and print it."""
         runs = [float(values)] if isinstance(values, int | float) else list(values)
-        figure = Figure(name, unit, statistics.median(runs), min(runs), max(runs), len(runs), below)
+        figure = Figure(
+            name, unit, statistics.median(runs), min(runs), max(runs), len(runs), below, above
+        )
         next(reversed(self.parts.values())).append(figure)
-        bar = "" if below is None else f"   (bar: {_number(below)})"
+        bar = f"   (bar: {_bar(figure)})" if _bar(figure) else ""
         print(f"  {name:<62} {_number(figure.median):>10} {unit}{bar}", flush=True)
 
     def write(self, path: Path) -> None:
@@ -110,6 +129,8 @@ def _range(figure: Figure) -> str:
 
 
 def _bar(figure: Figure) -> str:
+    if figure.above is not None:
+        return f"{_number(figure.above)} {figure.unit} or more"
     return "" if figure.below is None else f"under {_number(figure.below)} {figure.unit}".rstrip()
 
 

@@ -41,6 +41,16 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
+def voluntary_switches(pid: int) -> int:
+    """How often the threads of a process have gone to sleep, which is how often they woke."""
+    count = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in thread.read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches:"):
+                count += int(line.split()[1])
+    return count
+
+
 def timed(command: list[str], environment: dict[str, str]) -> resource.struct_rusage:
     """Run a command that has to succeed; return what it used."""
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:

@@ -12,7 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from figures import Figures
-from programs import PROGRAM, cpu_seconds, daemon, environment, peak_rss_mib, sandbox, timed
+from programs import (
+    PROGRAM,
+    cpu_seconds,
+    daemon,
+    environment,
+    peak_rss_mib,
+    sandbox,
+    timed,
+    voluntary_switches,
+)
 
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, match_key
@@ -65,10 +74,26 @@ def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
     _preview(figures, folder, "all known")
 
 
-def _preview(figures: Figures, folder: Path, what: str) -> None:
+def bench_million(figures: Figures, folder: Path, files: int) -> None:
+    """What ``--scan --dry-run`` takes for a very large library."""
+    figures.begin("million", f"{files:,} files in {files // 1000:,} folders, `--scan --dry-run`.")
+    for number in range(files // 1000):
+        below = folder / "drop" / f"{number:04}"
+        below.mkdir(parents=True)
+        for name in range(1000):
+            # Links of one file: an inode for each would be a gigabyte.
+            path = below / f"video {name:03}.mkv"
+            if name:
+                os.link(below / "video 000.mkv", path)
+            else:
+                path.write_bytes(b"video")
+    _preview(figures, folder, "all new", rounds=3)
+
+
+def _preview(figures: Figures, folder: Path, what: str, *, rounds: int = _ROUNDS) -> None:
     """Have each file judged, and nothing done."""
     finds, previews, peaks = [], [], []
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         finds.append(_find(folder / "drop", "-size", "+0"))
         began = time.perf_counter()
         usage = timed([PROGRAM, "--scan", "--dry-run"], environment(folder))
@@ -173,12 +198,14 @@ def bench_idle(figures: Figures, folder: Path, folders: int) -> None:
         rest = threading.Event()
         # watchdog may still be reading of what it has just begun to watch.
         rest.wait(2.0)
-        shares = []
+        shares, wakes = [], []
         for _ in range(3):
-            before = cpu_seconds(running.pid)
+            before, slept = cpu_seconds(running.pid), voluntary_switches(running.pid)
             rest.wait(_IDLE_SECONDS)
             shares.append((cpu_seconds(running.pid) - before) / _IDLE_SECONDS * 100)
+            wakes.append((voluntary_switches(running.pid) - slept) / _IDLE_SECONDS)
         figures.add("processor time until the first scan is over", started, "s")
+        figures.add("wake-ups of all threads", wakes, "/s")
         figures.add("idle", shares, "% of a core", below=0.5)
         figures.add("peak resident memory", peak_rss_mib(running.pid), "MiB")
         running.stop()

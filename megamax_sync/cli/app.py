@@ -46,8 +46,10 @@ def build(words: Sequence[str] = ("--help",)) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(root)
     needed = [module for module, names in COMMANDS.items() if not {*names}.isdisjoint(words)]
-    # Help names all, and so does what is said to a word that is none.
-    for module in COMMANDS if "--help" in words or not needed else needed:
+    # Help names all, and so does what is said to a word that is none. Without any word there is
+    # none to be found.
+    unclear = not needed and "--scan" not in words and not all(w.startswith("-") for w in words)
+    for module in COMMANDS if "--help" in words or unclear else needed:
         import_module(f"megamax_sync.cli.{module}").register(app)
     return app
 

@@ -129,22 +129,12 @@ class Tracker(Loop):
             self._list(None, REMOTE_UNFINISHED[0])
 
     def _due(self, ahead: float) -> list[Job]:
-        """Return what is due, of what is done only a few.
-
-        Each of those takes calls of its own, and there may be thousands (all whose links ran out
-        while the program did not run): what is in conversion is not to wait for all of them.
-        """
-        return [
-            job
-            for state in self._states
-            for job in self._store.tracking.to_check(
-                # Only what a list serves is worth to be asked for too early.
-                ahead if state is JobState.PROCESSING else 0.0,
-                states=[state],
-                under=self._under,
-                most=_AT_ONCE[state],
-            )
-        ]
+        """Return what is due; of what is done, which no list serves, only a few and none early."""
+        look, jobs = self._store.tracking.to_check, list[Job]()
+        for state in self._states:
+            soon = ahead if state is JobState.PROCESSING else 0.0
+            jobs += look(soon, states=[state], under=self._under, most=_AT_ONCE[state])
+        return jobs
 
     def _look(self, jobs: Sequence[Job]) -> None:
         answered, failed = 0, None

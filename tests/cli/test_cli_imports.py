@@ -42,7 +42,13 @@ def test_a_command_finds_its_module(module: str) -> None:
         assert names(build(["--watch", "dir", name, "--json"])) == list(COMMANDS[module])
 
 
-@pytest.mark.parametrize("words", [["--help"], [], ["stats"], ["status", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["stats"], ["status", "--help"]])
 def test_whoever_might_ask_for_any_command_gets_all(words: list[str]) -> None:
     """Help, and words that are no command."""
     assert names(build(words)) == [name for names in COMMANDS.values() for name in names]
+
+
+@pytest.mark.parametrize("words", [[], ["--scan", "--watch", "dir"], ["--sandbox"]])
+def test_without_a_command_none_is_imported(words: list[str]) -> None:
+    """The daemon and --scan have enough to import."""
+    assert names(build(words)) == []

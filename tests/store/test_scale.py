@@ -132,7 +132,7 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
     "orphans": lambda store: store.journal.orphans(),
     "outdated": lambda store: store.orders.is_outdated(first(store, S.DONE)),
     "forget": lambda store: store.orders.forget(first(store, S.DONE)),
-    "rescue": lambda store: (store.journal.rescue(), store.jobs.rescue()),
+    "rescue": lambda store: [rescue() for rescue in (store.journal.rescue, store.jobs.rescue)],
     "settings": lambda store: (store.settings.paused, store.settings.bwlimit),
     "add": lambda store: store.jobs.add(
         b"/v/new.mkv", FileStamp(1, 1, 1, 1, 1), root=b"/v", folder=None, ready=True, reason="r"
