@@ -76,7 +76,14 @@ def test_a_users_service_is_shown_installed_and_taken_away(program: Program) -> 
     key = config / "megamax-sync" / "megamax_key"
     assert key.read_text().strip() == program.env["MEGAMAX_KEY"]
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    # Without credentials in the environment those that are there stay.
+
+
+def test_a_users_service_is_kept_up_to_date_and_taken_away(program: Program) -> None:
+    """Without credentials at hand those that are there stay; removing leaves nothing."""
+    env = systemctl(program.home / "bin")
+    config = program.home / "bin" / "config"
+    key = config / "megamax-sync" / "megamax_key"
+    assert program.run("install-service", "--user", env=env).status == 0
     bare = {**env, "MEGAMAX_LOGIN": "", "MEGAMAX_KEY": ""}
     assert program.run("install-service", "--user", env=bare).status == 0
     assert (
