@@ -149,13 +149,15 @@ class Swarm:
             "dht.mode.set = disable",
             "protocol.pex.set = no",
             "trackers.use_udp.set = no",
+            # Without a terminal it leaves torrents of the command line alone.
+            f'schedule2 = begin, 0, 0, "load.start = {self._torrent}"',
             finished,
         ]
         (self._home / "rtorrent.rc").write_text("\n".join(settings) + "\n")
         with (
             self._place.running(
                 self._require("rtorrent"),
-                *("-n", "-o", f"import={self._home}/rtorrent.rc", self._torrent),
+                *("-n", "-o", f"import={self._home}/rtorrent.rc"),
             ) as client,
             self._seeding(),
         ):
