@@ -86,7 +86,9 @@ class Swarm:
         )
         self._hash = hashlib.sha1(info).digest()
         self._torrent = self._home / "show.torrent"
-        self._torrent.write_bytes(b"d4:info" + info + b"e")
+        # rTorrent takes no torrent without a tracker. Nobody listens there.
+        tracker = bencode(b"http://127.0.0.1:9/announce")
+        self._torrent.write_bytes(b"d8:announce" + tracker + b"4:info" + info + b"e")
         self._port = free_port()
         #: Until it is set, the seeder gives half of the content only.
         self.go_on = threading.Event()
