@@ -84,7 +84,9 @@ def test_locks_satisfy_the_project(project: dict[str, Any]) -> None:
             assert lock[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+)
 def test_locks_hold_hashes_and_no_place(lock: str) -> None:
     """Each pin has hashes, and where the packages come from is left to pip's own settings."""
     lines = [

@@ -223,15 +223,16 @@ def _tell_systemd(places: Places, planned: Plan) -> None:
 
 def _run(places: Places, program: str, *arguments: str) -> None:
     """Call one of systemd's programs. What it says goes to the user; a failure ends nothing."""
+    scope = ["--user"] if places.user and program == "systemctl" else []
+    said = " ".join([program, *scope, *arguments])
     path = shutil.which(program)
     if path is None:
-        output.complain(f"{program} is not here; call it later: {program} {' '.join(arguments)}")
+        output.complain(f"{program} is not here; call it later: {said}")
         return
-    scope = ["--user"] if places.user and program == "systemctl" else []
     try:
         subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603 - words of ours
     except (OSError, subprocess.SubprocessError):
-        output.complain(f"this failed: {program} {' '.join([*scope, *arguments])}")
+        output.complain(f"this failed: {said}")
 
 
 def _say_next(places: Places) -> None:

@@ -65,12 +65,11 @@ def _endpoint(url: str, settings: Settings) -> Finding:
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     if settings.proxy:
         return fine(name, f"{host}, not tried: it is reached through the proxy")
-    backend = Backend()
     timeout = min(settings.timeout_seconds, _PATIENCE)
     try:
-        stream = backend.connect_tcp(host, port, timeout)
+        context = trust(settings.ca_file, verify=settings.upload_verify_tls)
+        stream = Backend().connect_tcp(host, port, timeout)
         if parts.scheme == "https":
-            context = trust(settings.ca_file, verify=settings.upload_verify_tls)
             stream = stream.start_tls(context, host, timeout)
         stream.close()
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:

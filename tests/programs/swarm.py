@@ -12,8 +12,9 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from conftest import RequireProgram
@@ -50,14 +51,22 @@ _TRANSMISSION = {
 class Swarm:
     """A torrent, and who takes part in it."""
 
-    def __init__(self, place: Place, require_program: RequireProgram, name: str) -> None:
+    def __init__(
+        self,
+        place: Place,
+        require_program: RequireProgram,
+        name: str,
+        folder: Path | None = None,
+    ) -> None:
+        """``folder``: where it is downloaded to; the watched one unless given."""
         self._place = place
+        self._folder = folder or place.drop
         self._require = require_program
         self._home = place.aside / name
         self._home.mkdir()
         #: What the torrent holds, by where it is to lie.
         self.files = {
-            place.drop / name / f"disc {number % 2}" / f"ep {number}.mkv": os.urandom(size)
+            self._folder / name / f"disc {number % 2}" / f"ep {number}.mkv": os.urandom(size)
             for number, size in enumerate((300_000, 500_000, 400_001))
         }
         self._content = b"".join(self.files.values())
@@ -77,7 +86,9 @@ class Swarm:
         )
         self._hash = hashlib.sha1(info).digest()
         self._torrent = self._home / "show.torrent"
-        self._torrent.write_bytes(b"d4:info" + info + b"e")
+        # rTorrent takes no torrent without a tracker. Nobody listens there.
+        tracker = bencode(b"http://127.0.0.1:9/announce")
+        self._torrent.write_bytes(b"d8:announce" + tracker + b"4:info" + info + b"e")
         self._port = free_port()
         #: Until it is set, the seeder gives half of the content only.
         self.go_on = threading.Event()
@@ -87,30 +98,101 @@ class Swarm:
         return [content[at : at + _PIECE] for at in range(0, len(content), _PIECE)]
 
     @contextmanager
-    def downloading_with_aria2c(self) -> Iterator[Started]:
-        """Download it into the watched folder; aria2c ends when it is complete."""
+    def downloading_with_aria2c(
+        self, *more: str, env: Mapping[str, str] | None = None
+    ) -> Iterator[Started]:
+        """Download it into its folder; aria2c ends when it is complete."""
         with (
             self._place.running(
                 self._require("aria2c"),
                 *_ARIA2,
                 f"--listen-port={self._port}",
-                f"--dir={self._place.drop}",
+                f"--dir={self._folder}",
+                *more,
                 self._torrent,
+                env=env,
             ) as client,
             self._seeding(),
         ):
             yield client
 
     @contextmanager
-    def downloading_with_transmission(self, **settings: str | int | bool) -> Iterator[Started]:
-        """Download it into the watched folder; the client stays when it is complete."""
+    def downloading_with_transmission(
+        self,
+        more: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        /,
+        **settings: str | int | bool,
+    ) -> Iterator[Started]:
+        """Download it into its folder; the client stays when it is complete."""
         chosen = {name.replace("_", "-"): value for name, value in settings.items()}
         (self._home / "settings.json").write_text(json.dumps({**_TRANSMISSION, **chosen}))
         with (
             self._place.running(
                 self._require("transmission-cli"),
-                *("--config-dir", self._home, "--download-dir", self._place.drop),
-                *("--port", str(self._port), self._torrent),
+                *("--config-dir", self._home, "--download-dir", self._folder),
+                *("--port", str(self._port), *more),
+                self._torrent,
+                env=environ,
+            ) as client,
+            self._seeding(),
+        ):
+            yield client
+
+    @contextmanager
+    def downloading_with_rtorrent(self, finished: str) -> Iterator[Started]:
+        """Download it; ``finished`` is the line of its settings for that event."""
+        settings = [
+            "system.daemon.set = true",
+            f'directory.default.set = "{self._folder}"',
+            f"session.path.set = {self._home}",
+            f"network.port_range.set = {self._port}-{self._port}",
+            "network.bind_address.set = 127.0.0.1",
+            "dht.mode.set = disable",
+            "protocol.pex.set = no",
+            "trackers.use_udp.set = no",
+            # Without a terminal it leaves torrents of the command line alone.
+            f'schedule2 = begin, 0, 0, "load.start = {self._torrent}"',
+            finished,
+        ]
+        (self._home / "rtorrent.rc").write_text("\n".join(settings) + "\n")
+        with (
+            self._place.running(
+                self._require("rtorrent"),
+                *("-n", "-o", f"import={self._home}/rtorrent.rc"),
+            ) as client,
+            self._seeding(),
+        ):
+            yield client
+
+    @contextmanager
+    def downloading_with_qbittorrent(self, finished: str) -> Iterator[Started]:
+        """Download it; ``finished`` is the program that its settings name for then."""
+        program = finished.replace("\\", "\\\\").replace('"', '\\"')
+        settings = f"""
+[LegalNotice]
+Accepted=true
+[AutoRun]
+enabled=true
+program="{program}"
+[BitTorrent]
+Session\\DHTEnabled=false
+Session\\LSDEnabled=false
+Session\\PeXEnabled=false
+Session\\Port={self._port}
+Session\\InterfaceAddress=127.0.0.1
+[Preferences]
+WebUI\\Address=127.0.0.1
+WebUI\\Port={free_port()}
+WebUI\\UseUPnP=false
+"""
+        config = self._home / "qBittorrent" / "config" / "qBittorrent.conf"
+        config.parent.mkdir(parents=True)
+        config.write_text(settings)
+        with (
+            self._place.running(
+                self._require("qbittorrent-nox"),
+                *(f"--profile={self._home}", f"--save-path={self._folder}", self._torrent),
             ) as client,
             self._seeding(),
         ):
