@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from figures import Figures
+from pages import bench_pages
 from sending import bench_large, bench_many, bench_start
 from watching import bench_close_to_upload, bench_idle, bench_scan
 
@@ -36,6 +37,7 @@ BENCHES: dict[str, Callable[[Figures, Path, argparse.Namespace], None]] = {
     "many": lambda figures, folder, options: bench_many(figures, folder, options.files),
     "scan": lambda figures, folder, options: bench_scan(figures, folder, options.entries),
     "idle": lambda figures, folder, options: bench_idle(figures, folder, options.entries // 5),
+    "pages": lambda figures, folder, options: bench_pages(figures, folder, options.entries),
     "close": lambda figures, folder, _: bench_close_to_upload(figures, folder),
 }
 

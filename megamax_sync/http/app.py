@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
 from importlib import resources
 from typing import Any
+from urllib.parse import parse_qsl
 
+import anyio.to_thread
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -50,6 +52,9 @@ _LISTED = 100
 #: Jobs that have moved between two looks and are named; a list that is shown is loaded anew anyway.
 _MOST_MOVED = 200
 
+#: Requests that read the queue at a time.
+_THREADS = 3
+
 Answer = Callable[[Request], Any]
 
 
@@ -67,7 +72,7 @@ class Application:
         self._orders = Orders(instance)
         self._metrics = Metrics(instance)
         self.throughput = Throughput(instance.clock.monotonic(), instance.meters.bytes_sent)
-        self._broadcast = Broadcast(self._look)
+        self.broadcast = Broadcast(self._look)
         self._step: int | None = None
         self._files = {
             name: (resources.files("megamax_sync.http") / "static" / name).read_bytes()
@@ -104,6 +109,8 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        # Each thread that reads the queue has a cache of its own: a few are enough, and bounded.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         sampling = asyncio.create_task(self._sample())
         try:
             yield
@@ -248,7 +255,7 @@ class Application:
 
     async def _events(self, request: Request) -> Response:
         try:
-            events = await self._broadcast.watch(parts=request.query_params.get("parts") == "1")
+            events = await self.broadcast.watch(parts=request.query_params.get("parts") == "1")
         except Full:
             raise HTTPException(503, "too many watch already") from None
         return StreamingResponse(events, media_type="text/event-stream")
@@ -313,8 +320,8 @@ async def _form(request: Request) -> dict[str, str]:
     given = dict(request.query_params)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/x-www-form-urlencoded":
-        async with request.form(max_files=0, max_fields=20) as form:
-            given |= {name: value for name, value in form.items() if isinstance(value, str)}
+        body = (await request.body()).decode("utf-8", "replace")
+        given |= dict(parse_qsl(body, keep_blank_values=True, errors="replace"))
     return given
 
 
