@@ -28,8 +28,8 @@ def bench_pages(figures: Figures, folder: Path, jobs: int) -> None:
         "pages",
         f"A daemon with MEGAMAX_HTTP and {jobs:,} jobs. Times are the server's for one request "
         "after another on a kept connection, from its first byte to the answer's last. Viewers "
-        f"have the overview open for {_WATCH_SECONDS:.0f} s while uploads are paused and resumed in "
-        "turn.",
+        f"have the overview open for {_WATCH_SECONDS:.0f} s while uploads are paused and resumed "
+        "in turn.",
     )
     (folder / "drop").mkdir()
     _fill(folder, jobs)

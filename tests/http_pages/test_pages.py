@@ -37,9 +37,9 @@ def test_orders_by_a_program(kept_site: Site, bearer: httpx.Client) -> None:
     """With the token in its header, and nothing else, each order says what has become of it."""
     job = kept_site.failed("/media/a.mkv")
     assert bearer.post("/api/pause").json() == {"ok": True, "message": "uploads are paused"}
-    assert kept_site.store.settings.paused
+    assert kept_site.settings() == (True, None)
     assert bearer.post("/api/resume").status_code == 200
-    assert not kept_site.store.settings.paused
+    assert kept_site.settings() == (False, None)
     assert bearer.post(f"/api/jobs/{job.id}/retry").status_code == 200
     assert kept_site.job(job.id).state is JobState.QUEUED
     again = bearer.post(f"/api/jobs/{job.id}/retry")
