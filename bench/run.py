@@ -21,6 +21,7 @@ from pathlib import Path
 
 from against import bench_chunks, bench_four, bench_plain, bench_small, bench_tls
 from figures import Figures
+from pages import bench_pages
 from queues import bench_peers, bench_queue, bench_tracking, own_python
 from sending import bench_large, bench_many, bench_start
 from watching import bench_close_to_upload, bench_idle, bench_million, bench_scan
@@ -55,6 +56,7 @@ BENCHES: dict[str, Callable[[Figures, Path, argparse.Namespace], object]] = {
         figures, folder, options.entries // 10
     ),
     "idle": lambda figures, folder, options: bench_idle(figures, folder, options.entries // 5),
+    "pages": lambda figures, folder, options: bench_pages(figures, folder, options.entries),
     "close": lambda figures, folder, _: bench_close_to_upload(figures, folder),
 }
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from importlib import resources
 from typing import Any
 
+import anyio.to_thread
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import (
-    HTMLResponse,
     JSONResponse,
     RedirectResponse,
     Response,
@@ -26,8 +26,17 @@ from starlette.routing import Route
 from megamax_sync.errors import MegamaxError
 from megamax_sync.http import detail, listing, overview, snapshot
 from megamax_sync.http.auth import COOKIE, COOKIE_SECONDS, FORM_FIELD, Keeper, Proof, from_here
-from megamax_sync.http.guard import Guard, TooLong, too_long
-from megamax_sync.http.html import Html, document
+from megamax_sync.http.exchange import (
+    as_page,
+    client_of,
+    gone,
+    local,
+    no_more,
+    path_of,
+    read_form,
+    wants_page,
+)
+from megamax_sync.http.guard import Guard, TooLong
 from megamax_sync.http.instance import Instance
 from megamax_sync.http.layout import View
 from megamax_sync.http.live import Broadcast, Full, Look
@@ -50,6 +59,9 @@ _LISTED = 100
 #: Jobs that have moved between two looks and are named; a list that is shown is loaded anew anyway.
 _MOST_MOVED = 200
 
+#: Requests that read the queue at a time.
+_THREADS = 3
+
 Answer = Callable[[Request], Any]
 
 
@@ -67,7 +79,7 @@ class Application:
         self._orders = Orders(instance)
         self._metrics = Metrics(instance)
         self.throughput = Throughput(instance.clock.monotonic(), instance.meters.bytes_sent)
-        self._broadcast = Broadcast(self._look)
+        self.broadcast = Broadcast(self._look)
         self._step: int | None = None
         self._files = {
             name: (resources.files("megamax_sync.http") / "static" / name).read_bytes()
@@ -94,8 +106,8 @@ class Application:
             ],
             middleware=[Middleware(Guard, hosts=hosts)],
             exception_handlers={
-                TooLong: _no_more,
-                ClientDisconnect: _gone,
+                TooLong: no_more,
+                ClientDisconnect: gone,
                 MegamaxError: self._unavailable,
                 HTTPException: self._refused,
             },
@@ -104,6 +116,8 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        # Each thread that reads the queue has a cache of its own: a few are enough, and bounded.
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         sampling = asyncio.create_task(self._sample())
         try:
             yield
@@ -140,16 +154,16 @@ class Application:
             proof = self._keeper.proof(request)
             if proof is Proof.NOTHING:
                 return self._ask_for_token(request)
-            form = await _form(request)
+            form = await read_form(request)
             if proof is Proof.COOKIE:
                 self._require_our_form(request, form)
             try:
                 said = await run_in_threadpool(order, request, form)
             except Refused as refused:
                 raise HTTPException(refused.status, str(refused)) from None
-            _log.info("http.ordered", order=request.url.path, client=_client(request))
+            _log.info("http.ordered", order=request.url.path, client=client_of(request))
             if proof is Proof.COOKIE:
-                return RedirectResponse(_local(form.get("next")), 303)
+                return RedirectResponse(local(form.get("next")), 303)
             return JSONResponse({"ok": True, "message": said})
 
         return endpoint
@@ -162,21 +176,21 @@ class Application:
 
     def _ask_for_token(self, request: Request) -> Response:
         headers = {"www-authenticate": "Bearer"}
-        if not _wants_page(request):
+        if not wants_page(request):
             return JSONResponse({"error": "a token is needed"}, 401, headers)
-        view = self._view(request, path=_path(request), shows=False)
-        return _page(sign_in(view, wrong=False), 401, headers)
+        view = self._view(request, path=path_of(request), shows=False)
+        return as_page(sign_in(view, wrong=False), 401, headers)
 
     async def _sign_in(self, request: Request) -> Response:
-        form = await _form(request)
+        form = await read_form(request)
         if not self._keeper.asks:
             raise HTTPException(403, "there is no token to sign in with: MEGAMAX_HTTP_TOKEN")
         self._require_our_form(request, form)
-        target = _local(form.get("next"))
+        target = local(form.get("next"))
         if not self._keeper.is_token(form.get("token", "").strip()):
-            _log.warning("http.sign_in_failed", client=_client(request))
+            _log.warning("http.sign_in_failed", client=client_of(request))
             view = self._view(request, path=target, shows=False)
-            return _page(sign_in(view, wrong=True), 401)
+            return as_page(sign_in(view, wrong=True), 401)
         response = RedirectResponse(target, 303)
         response.set_cookie(
             COOKIE,
@@ -189,7 +203,7 @@ class Application:
         return response
 
     async def _sign_out(self, request: Request) -> Response:
-        self._require_our_form(request, await _form(request))
+        self._require_our_form(request, await read_form(request))
         response = RedirectResponse("/", 303)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return response
@@ -197,7 +211,7 @@ class Application:
     def _view(self, request: Request, *, path: str | None = None, shows: bool = True) -> View:
         signed_in = shows and self._keeper.proof(request) is Proof.COOKIE
         return View(
-            path=path or _path(request),
+            path=path or path_of(request),
             can_change=shows and self._keeper.asks,
             proof=self._keeper.form_proof(request) if self._keeper.asks else "",
             signed_in=signed_in,
@@ -207,7 +221,7 @@ class Application:
 
     def _overview(self, request: Request) -> Response:
         now = snapshot.take(self._instance, self.throughput)
-        return _page(overview.overview(self._view(request), now))
+        return as_page(overview.overview(self._view(request), now))
 
     def _jobs(self, request: Request) -> Response:
         query = listing.Query.of(dict(request.query_params))
@@ -217,7 +231,9 @@ class Application:
             listed, counts = listing.find(store, query), store.views.counts()
         now = self._instance.clock.wall()
         view = self._view(request)
-        return _page(listing.listing(view, query, listed, counts=counts, uploads=uploads, now=now))
+        return as_page(
+            listing.listing(view, query, listed, counts=counts, uploads=uploads, now=now)
+        )
 
     def _job(self, request: Request) -> Response:
         with self._instance.read() as store:
@@ -228,7 +244,7 @@ class Application:
         uploads = {one["job"]: one for one in self._instance.live()["uploads"]}
         now = self._instance.clock.wall()
         view = self._view(request)
-        return _page(detail.detail(view, found, uploads.get(number), now, direct=self._direct))
+        return as_page(detail.detail(view, found, uploads.get(number), now, direct=self._direct))
 
     # -- for programs ------------------------------------------------------------------------
 
@@ -248,7 +264,7 @@ class Application:
 
     async def _events(self, request: Request) -> Response:
         try:
-            events = await self._broadcast.watch(parts=request.query_params.get("parts") == "1")
+            events = await self.broadcast.watch(parts=request.query_params.get("parts") == "1")
         except Full:
             raise HTTPException(503, "too many watch already") from None
         return StreamingResponse(events, media_type="text/event-stream")
@@ -278,54 +294,8 @@ class Application:
         return self._error(request, 503, str(error), None)
 
     def _error(self, request: Request, code: int, text: str, headers: Any) -> Response:
-        if not _wants_page(request):
+        if not wants_page(request):
             return JSONResponse({"error": text}, code, headers)
         shows = not self._keeper.asks or self._keeper.proof(request) is not Proof.NOTHING
         view = self._view(request, path="/", shows=shows)
-        return _page(message(view, code, text), code, headers)
-
-
-def _page(root: Html, code: int = 200, headers: Any = None) -> Response:
-    return HTMLResponse(document(root), code, headers)
-
-
-def _wants_page(request: Request) -> bool:
-    """Tell whether a person's browser asks, to whom JSON says little."""
-    return "text/html" in request.headers.get("accept", "")
-
-
-def _path(request: Request) -> str:
-    query = request.url.query
-    path = request.url.path
-    return _local(f"{path}?{query}" if query else path)
-
-
-def _local(path: str | None) -> str:
-    """Return where to go after a form: a path of ours, never another site."""
-    safe = path is not None and path.startswith("/") and path.isprintable() and path.isascii()
-    if path is None or not safe or path[1:2] in {"/", "\\"} or path.startswith(("/api/", "/sign-")):
-        return "/"
-    return path
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """Read a form, and what the path's query says; files are none of ours."""
-    given = dict(request.query_params)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/x-www-form-urlencoded":
-        async with request.form(max_files=0, max_fields=20) as form:
-            given |= {name: value for name, value in form.items() if isinstance(value, str)}
-    return given
-
-
-def _client(request: Request) -> str | None:
-    return request.client.host if request.client else None
-
-
-def _no_more(_request: Request, _error: Exception) -> Response:
-    return too_long()
-
-
-def _gone(_request: Request, _error: Exception) -> Response:
-    # Nobody is there to read it.
-    return Response(status_code=400)
+        return as_page(message(view, code, text), code, headers)

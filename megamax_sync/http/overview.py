@@ -52,8 +52,8 @@ def overview(view: View, now: Snapshot) -> Html:
             ),
             tag(
                 "div",
-                _card("Throughput, last hour", parts["chart"], _limit_form(view, now)),
                 _card("Needs you", parts["failed"], more="/jobs?state=failed"),
+                _card("Throughput, last hour", parts["chart"], _limit_form(view, now)),
                 _card("Done last", parts["done"], more="/jobs?state=done"),
             ),
             class_="columns",

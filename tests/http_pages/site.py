@@ -87,6 +87,10 @@ class Site:
         """A caller that is no browser; closed by its user."""
         return httpx.Client(base_url=self.url, trust_env=False, timeout=20, **options)
 
+    def settings(self) -> tuple[bool, str | None]:
+        """Whether uploads are paused, and the bandwidth limit that was set."""
+        return self.store.settings.paused, self.store.settings.bwlimit
+
     # -- filling the queue -------------------------------------------------------------------
 
     def add(self, path: bytes | str, *, size: int = 1000, root: bytes | None = b"/media") -> Job:

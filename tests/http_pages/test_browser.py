@@ -110,10 +110,10 @@ def test_retrying_pausing_and_limiting(kept_site: Site, eye: Browser) -> None:
     eye.wait(lambda: "Uploads are paused" not in eye.one("#head").text)
     eye.one("#bwlimit").send_keys("08:00,2M 23:00,off", Keys.ENTER)
     eye.wait(lambda: "(set here)" in eye.one("#limit").text)
-    assert kept_site.store.settings.bwlimit == "08:00,2M 23:00,off"
+    assert kept_site.settings() == (False, "08:00,2M 23:00,off")
     eye.one("button[formaction*=config]").click()
     eye.wait(lambda: "(set here)" not in eye.one("#limit").text)
-    assert kept_site.store.settings.bwlimit is None
+    assert kept_site.settings() == (False, None)
     eye.one("#bwlimit").send_keys("fast", Keys.ENTER)
     eye.wait(lambda: "no rate" in eye.text())
 

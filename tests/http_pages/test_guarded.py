@@ -73,7 +73,7 @@ def test_a_cookie_cannot_be_made_up_and_runs_out(kept_site: Site) -> None:
     ]
     for cookie, status in [(good, 200), *((one, 401) for one in forged)]:
         with kept_site.client() as client:
-            header = {"cookie": f"{auth.COOKIE}={cookie}".encode()}
+            header = {b"cookie": f"{auth.COOKIE}={cookie}".encode()}
             assert client.get("/api/status", headers=header).status_code == status, cookie
 
 
@@ -126,10 +126,10 @@ def test_the_token_is_compared_in_constant_time(
         lengths.append((len(one), len(other)))
         return compare(one, other)
 
-    monkeypatch.setattr(auth.hmac, "compare_digest", watched)
+    monkeypatch.setattr("hmac.compare_digest", watched)
     assert bearer.get("/api/status").status_code == 200
     for token in ("b", "a", TOKEN[:-1], TOKEN + "x"):
-        header = {"authorization": f"Bearer {token}".encode()}
+        header = {b"authorization": f"Bearer {token}".encode()}
         assert bearer.get("/api/status", headers=header).status_code == 401
     assert len(lengths) >= 5
     assert set(lengths) == {(32, 32)}
@@ -289,7 +289,7 @@ def test_direct_links_are_for_this_machine_or_for_those_with_the_token(tmp_path:
             job = made.done("/media/a.mp4", direct=DIRECT)
             assert made.pages is not None
             with httpx.Client(trust_env=False) as client:
-                headers = {"authorization": f"Bearer {TOKEN}".encode()}
+                headers = {b"authorization": f"Bearer {TOKEN}".encode()}
                 url = f"http://127.0.0.1:{made.pages.port}/jobs/{job.id}"
                 page = client.get(url, headers=headers if token else {}).text
         assert ("signature=5ec" in page) is shown

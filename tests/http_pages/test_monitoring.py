@@ -89,7 +89,7 @@ def value(port: int, query: str) -> float | None:
 def test_a_real_prometheus_scrapes_and_an_alert_fires(
     tmp_path: Path, require_program: Callable[[str], str]
 ) -> None:
-    """A real daemon's upload arrives in a real Prometheus; a folder that is lost fires its alert."""
+    """A real daemon's upload arrives in a real Prometheus; a lost folder fires its alert."""
     prometheus = require_program("prometheus")
     with rig(tmp_path) as made, served(made, HTTP_TOKEN=TOKEN) as url:
         (tmp_path / "token").write_text(TOKEN)
