@@ -15,7 +15,6 @@ from megamax_sync.errors import MegamaxError
 
 app = typer.Typer(
     name="megamax-sync",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=False,

@@ -42,10 +42,22 @@ def _in_pipe(snapshot: Callable[[], str], signals: Signals) -> int:
         if text != before:
             output.say_now(text if before is None else f"\n{text}")
             before = text
-        if output.is_closed():
-            return output.DONE
         signals.wait(_PIPE_LOOK)
+        if _nobody_reads():
+            return output.DONE
     return output.INTERRUPTED
+
+
+def _nobody_reads() -> bool:
+    """Tell whether the pipe has been closed at its other end."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return True
 
 
 def _on_terminal(folder: StateFolder, signals: Signals, console: object) -> int:
