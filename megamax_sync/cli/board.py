@@ -169,7 +169,7 @@ class Board:
             said, style = job.error or "", "red"
         elif job.state is JobState.QUEUED:
             age = seen.now - job.created_at
-            said = job.error or ("" if job.ready else "is looked at: is it finished?")
+            said = job.error or ("" if job.ready else "still settling")
         elif job.hashid:
             said = job.hashid
         return [

@@ -19,7 +19,7 @@ from megamax_sync.state import StateFolder
 #: How often it looks, in seconds; and in a pipe, where each change is a page.
 _LOOK, _PIPE_LOOK = 0.5, 2.0
 #: The keys that leave.
-_LEAVE = b"qQ\x1b\x04"
+_LEAVE = b"qQ\x04"
 
 
 def watch(folder: StateFolder, snapshot: Callable[[], str]) -> int:
@@ -120,5 +120,5 @@ def _left(fd: int) -> bool:
     if not select.select([fd], [], [], 0)[0]:
         return False
     pressed = os.read(fd, 64)
-    # Keys such as the arrows begin with an escape, too. Nothing at all: the terminal is gone.
-    return not pressed or (pressed[:1] in {bytes([key]) for key in _LEAVE} and len(pressed) == 1)
+    # Nothing at all: the terminal is gone.
+    return not pressed or any(key in pressed for key in _LEAVE)
