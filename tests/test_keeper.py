@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from megamax_sync.keeper import Keeper
 
 from megamax_sync import keeper
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp
-from megamax_sync.keeper import Keeper
 from megamax_sync.store import Store
 
 STAMP = FileStamp(1, 1, 1, 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -15,6 +16,9 @@ from megamax_sync import __version__
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root
 from megamax_sync.errors import MegamaxError
+
+#: Set by the shell whose completion calls us.
+_COMPLETING = "_MEGAMAX_SYNC_COMPLETE"
 
 #: The modules of this package that have commands, in the order of the help, and their commands.
 COMMANDS = {
@@ -39,7 +43,6 @@ def build(words: Sequence[str] = ("--help",)) -> typer.Typer:
     """
     app = typer.Typer(
         name="megamax-sync",
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         no_args_is_help=False,
@@ -49,7 +52,9 @@ def build(words: Sequence[str] = ("--help",)) -> typer.Typer:
     # Help names all, and so does what is said to a word that is none. Without any word there is
     # none to be found.
     unclear = not needed and "--scan" not in words and not all(w.startswith("-") for w in words)
-    for module in COMMANDS if "--help" in words or unclear else needed:
+    # A shell that completes names its words in the environment.
+    everything = "--help" in words or unclear or _COMPLETING in os.environ
+    for module in COMMANDS if everything else needed:
         import_module(f"megamax_sync.cli.{module}").register(app)
     return app
 

@@ -159,6 +159,7 @@ class Board:
         return title, rows, max(len(rows), seen.document["counts"][state])
 
     def _row(self, seen: Snapshot, job: Job) -> list[RenderableType]:
+        """Name, what there is to say, and since when it is like that."""
         said, style = "", ""
         age = seen.now - job.updated_at
         if job.state is JobState.PROCESSING:
@@ -168,13 +169,13 @@ class Board:
             said, style = job.error or "", "red"
         elif job.state is JobState.QUEUED:
             age = seen.now - job.created_at
-            said = job.error or ("" if job.ready else "is looked at: is it finished?")
+            said = job.error or ("" if job.ready else "still settling")
         elif job.hashid:
             said = job.hashid
         return [
             self._text(shown(job.name)),
             self._text(one_line(said), style=style),
-            self._text(human_seconds(max(0.0, age)).split(" ", 2)[0:2], justify="right"),
+            self._text(" ".join(human_seconds(max(0.0, age)).split(" ")[:2]), justify="right"),
         ]
 
     def _table(
@@ -195,10 +196,10 @@ class Board:
             table.add_row(*row)
         return table
 
-    def _text(self, text: str | Sequence[str], style: str = "", justify: Any = None) -> Text:
+    def _text(self, text: str, style: str = "", justify: Any = None) -> Text:
         from rich.text import Text
 
-        line = one_line(text if isinstance(text, str) else " ".join(text))
+        line = one_line(text)
         if self._plain:
             line = line.encode("ascii", "backslashreplace").decode()
         overflow: Any = "crop" if self._plain else "ellipsis"

@@ -27,7 +27,6 @@ from megamax_sync.errors import (
 
 DONE, FAILED, USAGE, REJECTED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
-_closed = False
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -66,11 +65,6 @@ def say(text: str = "") -> None:
         sys.stdout.write(text + "\n")
     except BrokenPipeError:
         _discard(sys.stdout)
-
-
-def is_closed() -> bool:
-    """Tell whether whoever read stdout has had enough."""
-    return _closed
 
 
 def say_json(document: Any) -> None:
@@ -178,8 +172,6 @@ def moment(unix: float) -> str:
 
 def _discard(stream: TextIO) -> None:
     """Point a broken stream at nothing, so that later writes and the last flush are quiet."""
-    global _closed  # noqa: PLW0603 - as there is one stdout
-    _closed = True
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         os.dup2(nothing, stream.fileno())

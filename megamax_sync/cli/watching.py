@@ -19,7 +19,7 @@ from megamax_sync.state import StateFolder
 #: How often it looks, in seconds; and in a pipe, where each change is a page.
 _LOOK, _PIPE_LOOK = 0.5, 2.0
 #: The keys that leave.
-_LEAVE = b"qQ\x1b\x04"
+_LEAVE = b"qQ\x04"
 
 
 def watch(folder: StateFolder, snapshot: Callable[[], str]) -> int:
@@ -42,10 +42,22 @@ def _in_pipe(snapshot: Callable[[], str], signals: Signals) -> int:
         if text != before:
             output.say_now(text if before is None else f"\n{text}")
             before = text
-        if output.is_closed():
-            return output.DONE
         signals.wait(_PIPE_LOOK)
+        if _nobody_reads():
+            return output.DONE
     return output.INTERRUPTED
+
+
+def _nobody_reads() -> bool:
+    """Tell whether the pipe has been closed at its other end."""
+    import select
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return True
 
 
 def _on_terminal(folder: StateFolder, signals: Signals, console: object) -> int:
@@ -108,5 +120,5 @@ def _left(fd: int) -> bool:
     if not select.select([fd], [], [], 0)[0]:
         return False
     pressed = os.read(fd, 64)
-    # Keys such as the arrows begin with an escape, too. Nothing at all: the terminal is gone.
-    return not pressed or (pressed[:1] in {bytes([key]) for key in _LEAVE} and len(pressed) == 1)
+    # Nothing at all: the terminal is gone.
+    return not pressed or any(key in pressed for key in _LEAVE)
