@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +136,8 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.2
 def main(run: Callable[[Table], None]) -> None:
     """Run a script; exit 0 when all was fine, 1 else, 77 when this machine cannot do it."""
     table = Table()
+    # So that whoever ends it finds nothing mounted afterwards.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(130))
     try:
         run(table)
     except Unavailable as error:

@@ -19,7 +19,7 @@ from packaging.version import Version
 from megamax_sync import __version__
 
 ROOT = Path(__file__).parent.parent
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+) \\$", re.MULTILINE)
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[\w,-]+\])?==(\S+) \\$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from conftest import RequireProgram
 from megamax_sync import service
 from megamax_sync.errors import ConfigError
 from megamax_sync.service import Places, plan, units
+from megamax_sync.service.__main__ import main as write_examples
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy" / "systemd"
@@ -56,8 +57,10 @@ def videos(tmp_path: Path) -> str:
     return str(folder)
 
 
-def test_the_examples_are_in_step() -> None:
-    """deploy/systemd is what the templates say."""
+def test_the_examples_are_in_step(tmp_path: Path) -> None:
+    """deploy/systemd is what the templates say, as `make docs` writes it."""
+    write_examples(str(tmp_path))
+    assert {path.name for path in tmp_path.rglob("*")} == {path.name for path in DEPLOY.rglob("*")}
     written = {
         path.relative_to(DEPLOY).as_posix(): path.read_text()
         for path in DEPLOY.rglob("*")
