@@ -148,8 +148,10 @@ class QueueMachine(RuleBasedStateMachine):
         job, one = self.store.jobs.get(number), self.model.get(number)
         if job is None or one is None:
             return
-        assert self.store.orders.retry(job) == (one.state is S.FAILED)
-        if one.state is S.FAILED:
+        outdated = any(n > number and other.name == one.name for n, other in self.model.items())
+        failed = one.state is S.FAILED and not outdated
+        assert self.store.orders.retry(job) == failed
+        if failed:
             held = job.hashid is not None and job.remote_status == "odd"
             one.go(S.PROCESSING if held else S.QUEUED)
             one.ready = one.ready if held else False
