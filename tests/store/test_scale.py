@@ -126,7 +126,9 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
     "unsettled since": lambda store: store.jobs.unsettled_since(store.views.mark()),
     "stirred": lambda store: store.resting.stirred_since((0, store.views.mark())),
     "unknown": lambda store: store.journal.unknown_of(first(store, S.QUEUED)),
-    "unknown of a size": lambda store: store.journal.unknown_of_size(1007),
+    "rivals": lambda store: [
+        store.journal.rivals(one) for one in store.views.attempts(first(store, S.DONE))
+    ],
     "another arrived": lambda store: store.journal.another_arrived_since(1e12),
     "owned": lambda store: store.journal.owned(["h7", "h8", "nobody's"]),
     "orphans": lambda store: store.journal.orphans(),

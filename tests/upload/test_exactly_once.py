@@ -29,6 +29,7 @@ from hypothesis.stateful import (
 )
 from structlog.testing import capture_logs
 
+from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import RemoteFile, UploadedFile
 from megamax_sync.api.multipart import MultipartFile
@@ -37,6 +38,7 @@ from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.errors import ServiceFault, ServiceUnreachable
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import Store
+from megamax_sync.upload.adoption import Adoption, Listing
 from megamax_sync.upload.ledger import Ledger
 from megamax_sync.upload.lookup import Lookup
 from megamax_sync.upload.worker import Uploader
@@ -257,12 +259,15 @@ class ExactlyOnce(RuleBasedStateMachine):
                 **common,
             ),
             lookup=Lookup(self.store, self.clock, first=FIRST),
+            adoption=Adoption(self.store, self.clock, Listing(self.clock), first=FIRST),
+            may_look_up=lambda: True,
+            bandwidth=Bandwidth(lambda: None, self.clock),
+            dedupe=False,
             preflight=lambda _job: None,
             owner="me",
             under=None,
             clock=self.clock,
             stop=stop,
-            silence=60.0,
             **common,
         )
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from megamax_sync.keeper import Keeper
 
-from megamax_sync import keeper
+from megamax_sync import pruner
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp
+from megamax_sync.pruner import Pruner
 from megamax_sync.store import Store
 
 STAMP = FileStamp(1, 1, 1, 1, 1)
@@ -47,7 +47,7 @@ class Room:
             found = self.store.jobs.get(job)
             assert found is not None
             self.store.jobs.skip(found, "vanished")
-        self.keeper = Keeper(
+        self.pruner = Pruner(
             self.store,
             clock=self.clock,
             stop=self.stop,
@@ -65,8 +65,8 @@ class Room:
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
     """One whose rests are short."""
-    monkeypatch.setattr(keeper, "_LEAST", 0.0)
-    monkeypatch.setattr(keeper, "_BUSY", 0.0)
+    monkeypatch.setattr(pruner, "_LEAST", 0.0)
+    monkeypatch.setattr(pruner, "_BUSY", 0.0)
     made = Room(tmp_path / "queue.db")
     with made.store:
         yield made
@@ -74,34 +74,34 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
 
 def test_records_are_kept_for_ninety_days(room: Room) -> None:
     """Then each finished job keeps its last step; it is looked after once a day."""
-    assert room.keeper.step() == 600.0
+    assert room.pruner.step() == 600.0
     room.clock.time += 601.0
-    assert room.keeper.step() == 86400.0
+    assert room.pruner.step() == 86400.0
     assert room.steps() == 4
-    room.clock.time += keeper.KEPT
-    assert room.keeper.step() == 86400.0
+    room.clock.time += pruner.KEPT
+    assert room.pruner.step() == 86400.0
     assert room.steps() == 2
-    assert room.keeper.step() == 86400.0
+    assert room.pruner.step() == 86400.0
 
 
 def test_uploads_come_first_for_a_day(room: Room) -> None:
     """Who uploads for ever is no reason to grow for ever."""
     room.add(b"/v/new")
-    room.clock.time += keeper.KEPT + 10.0
+    room.clock.time += pruner.KEPT + 10.0
     assert room.store.jobs.claim("me") is not None
-    room.keeper._due = room.clock.time
-    assert room.keeper.step() == 0.0
+    room.pruner._due = room.clock.time
+    assert room.pruner.step() == 0.0
     assert room.steps() == 6
     room.clock.time += 86400.0
-    assert room.keeper.step() == 86400.0
+    assert room.pruner.step() == 86400.0
     assert room.steps() == 4
 
 
 def test_it_ends_with_the_program(room: Room) -> None:
     """In the middle of it, and while it waits for its time."""
-    room.keeper.start()
+    room.pruner.start()
     room.stop.set()
-    room.keeper.join(5)
-    assert not room.keeper.is_alive()
-    room.clock.time += keeper.KEPT + 601.0
-    assert room.keeper.step() is None
+    room.pruner.join(5)
+    assert not room.pruner.is_alive()
+    room.clock.time += pruner.KEPT + 601.0
+    assert room.pruner.step() is None
