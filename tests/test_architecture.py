@@ -79,6 +79,26 @@ TABLE["aftermath"] = {
     "config", "store", "api.retry", "api.transport", "after", "notify", "sidecar", "troubles",
     "clock", "loop",
 }  # fmt: skip
+TABLE["stages"] = {
+    "aftermath",
+    "api",
+    "bwlimit",
+    "clock",
+    "config",
+    "errors",
+    "loop",
+    "meters",
+    "pruner",
+    "recovery",
+    "sidecar",
+    "state",
+    "store",
+    "track",
+    "troubles",
+    "upload",
+    "wanted",
+    "watch",
+}
 TABLE["daemon"] = set(TABLE) - {"sandbox"}
 TABLE["cli"] = set(TABLE)
 TABLE["__main__"] = {"cli"}

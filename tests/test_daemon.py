@@ -21,6 +21,7 @@ from megamax_sync.daemon import Daemon
 from megamax_sync.errors import StateFolderInUse
 from megamax_sync.job import JobState
 from megamax_sync.sandbox import Fault, Sandbox
+from megamax_sync.stages import Stages
 from megamax_sync.state import StateFolder
 from megamax_sync.troubles import Problem
 
@@ -368,10 +369,10 @@ def test_an_error_nobody_expected_ends_no_loop_and_loses_no_job(
     with rig(tmp_path) as made:
         data = made.put("a.mp4")
         broken = [RuntimeError("a bug")]
-        original = Daemon._client
+        original = Stages._client
 
-        def client(self: Daemon, *args: object) -> object:
-            made_client = original(self, *args)  # type: ignore[arg-type]  # handed through
+        def client(self: Stages) -> object:
+            made_client = original(self)
             upload = made_client.upload
 
             def once(*values: object, **names: object) -> object:
@@ -382,7 +383,7 @@ def test_an_error_nobody_expected_ends_no_loop_and_loses_no_job(
             made_client.upload = once  # type: ignore[assignment,method-assign]  # breaks on purpose
             return made_client
 
-        monkeypatch.setattr(Daemon, "_client", client)
+        monkeypatch.setattr(Stages, "_client", client)
         made.start()
         made.wait_done("a.mp4")
         assert len(made.remote(data)) == 1

@@ -71,13 +71,6 @@ def run_daemon(root: Root) -> int:
             folder.unlock()
 
 
-def warn_of_what_does_not_work(settings: Settings) -> None:
-    """Say which variables are set that this version does not act upon."""
-    names = settings.not_yet_working()
-    if names:
-        _log.warning("config.not_yet_working", variables=names)
-
-
 class Service:
     """One daemon after another, as the settings change, under one lock."""
 
@@ -105,7 +98,6 @@ class Service:
 
     def run(self) -> int:
         """Run until a signal ends it."""
-        warn_of_what_does_not_work(self._settings)
         if not self._begin():
             return output.DONE
         while True:
@@ -289,7 +281,6 @@ class Service:
             self._daemon = self._build(self._settings)
         else:
             self._settings = settings
-            warn_of_what_does_not_work(settings)
         self._start(self._daemon)
 
 

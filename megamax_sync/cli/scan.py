@@ -12,7 +12,7 @@ from megamax_sync.cli import embedded, output, progress
 from megamax_sync.cli.attach import attach
 from megamax_sync.cli.context import Root, mark_of, start_log
 from megamax_sync.cli.errand import Ending, Errand
-from megamax_sync.cli.run import harden, warn_of_what_does_not_work
+from megamax_sync.cli.run import harden
 from megamax_sync.cli.signals import Signals
 from megamax_sync.cli.summary import Summary
 from megamax_sync.errors import ConfigError, StateFolderInUse, StoreDamaged
@@ -102,7 +102,6 @@ def _carry_out(root: Root, errand: Errand) -> Ending:
 
 
 def _do_it(errand: Errand, settings: Settings) -> Ending:
-    warn_of_what_does_not_work(settings)
     while (ending := _work(errand, settings)) is _AGAIN:
         # The queue was lost, and what it said so far with it.
         errand.folder.renew()

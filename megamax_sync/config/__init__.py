@@ -10,13 +10,12 @@ from pydantic import ValidationError
 
 from megamax_sync.config.addresses import HttpAddress
 from megamax_sync.config.paths import AfterDone, default_state_dir
-from megamax_sync.config.settings import NOT_YET, Settings, variable
+from megamax_sync.config.settings import Settings, variable
 from megamax_sync.config.sources import gather
 from megamax_sync.config.timetable import BandwidthTimetable, read_timetable
 from megamax_sync.errors import ConfigError
 
 __all__ = [
-    "NOT_YET",
     "AfterDone",
     "BandwidthTimetable",
     "ConfigError",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from megamax_sync.config.form import Form
-from megamax_sync.config.settings import NOT_YET, SECRETS, SECTIONS, Settings, variable
+from megamax_sync.config.settings import SECRETS, SECTIONS, Settings, variable
 
 _WIDTH = 98
 
@@ -80,7 +80,6 @@ class Entry:
     default: str
     what: str
     description: str
-    works: bool
 
 
 def sections() -> Iterator[tuple[str, list[Entry]]]:
@@ -93,11 +92,11 @@ def sections() -> Iterator[tuple[str, list[Entry]]]:
                 yield title, entries
             title, entries = SECTIONS[field], []
         form = next(item for item in info.metadata if isinstance(item, Form))
-        name, works = variable(field), field not in NOT_YET
-        entries.append(Entry(name, str(info.default), form.what, info.description or "", works))
+        name = variable(field)
+        entries.append(Entry(name, str(info.default), form.what, info.description or ""))
         if field in SECRETS:
             description = f"A file that holds {name}."
-            entries.append(Entry(f"{name}_FILE", "", "a file", description, works))
+            entries.append(Entry(f"{name}_FILE", "", "a file", description))
     yield title, entries
 
 
@@ -107,8 +106,7 @@ def env() -> str:
     for title, entries in sections():
         lines += ["", f"# --- {title} ---"]
         for entry in entries:
-            later = "" if entry.works else " Without effect in this version."
-            lines += ["", *_comment(entry.description + later)]
+            lines += ["", *_comment(entry.description)]
             lines += _comment(f"Value: {entry.what}. Default: {_short(entry.default)}.")
             lines.append(f"#{entry.name}={entry.default}")
     return "\n".join(lines) + "\n"
@@ -122,8 +120,7 @@ def markdown() -> str:
         lines.append("|---|---|---|---|")
         for entry in entries:
             default = f"`{entry.default}`" if entry.default else "none"
-            later = "" if entry.works else " *Without effect in this version.*"
-            cells = (f"`{entry.name}`", default, entry.what, entry.description + later)
+            cells = (f"`{entry.name}`", default, entry.what, entry.description)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -26,9 +26,6 @@ PREFIX = "MEGAMAX_"
 #: The fields that may also be read from files of their own.
 SECRETS = ("login", "key", "http_token", "webhook_secret")
 
-#: The fields that are validated already, and that a later version makes work.
-NOT_YET: frozenset[str] = frozenset()
-
 #: The first field of each section, and the section's title.
 SECTIONS: Mapping[str, str] = {
     "login": "Account and service",
@@ -290,15 +287,6 @@ class Settings(BaseSettings):
                 for name in missing
             )
         )
-
-    def not_yet_working(self) -> list[str]:
-        """The variables that were set, not to their defaults, and have no effect so far."""
-        defaults = type(self)()
-        return [
-            variable(name)
-            for name in type(self).model_fields
-            if name in NOT_YET and getattr(self, name) != getattr(defaults, name)
-        ]
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret text among the settings, in the clear: for the log's redaction alone."""

@@ -23,9 +23,6 @@ def settings_read(settings: Settings) -> Iterator[Finding]:
     """Say which settings are set, and where each came from; no values, some are secret."""
     came = ", ".join(f"{name} ({source})" for name, source in sorted(settings.sources.items()))
     yield fine("settings", f"read as {_user()}: {came or 'all defaults'}")
-    idle = settings.not_yet_working()
-    if idle:
-        yield warning("settings", f"{', '.join(idle)} have no effect in this version", "unset them")
     try:
         settings.require_watch()
     except ConfigError as missing:

@@ -8,7 +8,6 @@ all of 200 acknowledged commits with NORMAL and none with FULL. Every transactio
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sqlite3
 import threading
@@ -21,26 +20,21 @@ from urllib.parse import quote_from_bytes
 import structlog
 
 from megamax_sync.errors import (
-    StoreBusy,
     StoreDamaged,
     StoreEmpty,
     StoreError,
-    StoreFull,
     StoreTooNew,
     StoreTooOld,
-    StoreUnwritable,
 )
 from megamax_sync.filesystem import is_remote
 from megamax_sync.store import copies, places
+from megamax_sync.store.faults import translated
+from megamax_sync.store.scripts import statements
 
 _log = structlog.get_logger()
 
 #: How long another process may hold the queue, in seconds: a slow disk holds a commit up.
 PATIENCE = 30.0
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
-#: The memory that WAL needs could not be had from the disk; it has no name in Python 3.11 to 3.13.
-_IOERR_SHMSIZE = 4874
 _ANY_ROWS = ", ".join(
     f"EXISTS (SELECT 1 FROM {table})"
     for table in ("job", "attempt", "history", "forgotten", "setting")
@@ -87,7 +81,7 @@ class Database:
         self._depth = 0
         self._changed = threading.Condition()
         self._version = 0
-        with _translated(path):
+        with translated(path):
             self._connection = self._connect(writable, immutable)
             try:
                 self._prepare(writable, upgrade)
@@ -154,7 +148,7 @@ class Database:
         run = self._connection.execute
         (version,) = run("PRAGMA user_version").fetchone()
         for step, script in enumerate(known[version:], version + 1):
-            for statement in _statements(script):
+            for statement in statements(script):
                 run(statement)
             # It travels in the same transaction as the tables it speaks of.
             run(f"PRAGMA user_version = {step}")
@@ -183,12 +177,12 @@ class Database:
         Raises :class:`StoreError` and its kin, also where ``path`` exists and is not to be
         replaced, or cannot be made.
         """
-        with self._lock, _translated(path):
+        with self._lock, translated(path):
             copies.copy(self._connection, path, replace=replace)
 
     def close(self) -> None:
         """Close the connection; the last one folds the WAL into the file."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self._connection.close()
 
     @contextlib.contextmanager
@@ -221,7 +215,7 @@ class Database:
             self.wake()
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        with _translated(self.path):
+        with translated(self.path):
             return self._connection.execute(sql, values)
 
     def write(self, sql: str, *values: Any) -> list[sqlite3.Row]:
@@ -229,7 +223,7 @@ class Database:
 
         An unfetched ``RETURNING`` holds the write lock, so nobody gets the cursor.
         """
-        with self.transaction(), _translated(self.path):
+        with self.transaction(), translated(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     def insert(self, sql: str, *values: Any) -> int:
@@ -239,17 +233,17 @@ class Database:
 
     def write_each(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement that returns nothing for each of these rows of values."""
-        with self.transaction(), _translated(self.path):
+        with self.transaction(), translated(self.path):
             self._connection.executemany(sql, rows)
 
     def read(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Run one query and return all its rows."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             return self._connection.execute(sql, values).fetchall()
 
     def read_tuples(self, sql: str, *values: Any) -> list[Any]:
         """Run one query and return all its rows as tuples, which can be compared with others."""
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             cursor = self._connection.cursor()
             cursor.row_factory = None
             return cursor.execute(sql, values).fetchall()
@@ -286,7 +280,7 @@ class Database:
 
         Nobody else writes meanwhile. When this fails it can be called again.
         """
-        with self._lock, _translated(self.path):
+        with self._lock, translated(self.path):
             self._connection.close()
             put()
             self._connection = self._connect(writable=True, immutable=False)
@@ -311,42 +305,6 @@ class Database:
         with self._changed:
             self._changed.wait_for(lambda: self._version != seen, timeout)
             return self._version
-
-
-@contextlib.contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Turn SQLite's errors, and the file system's, into ours."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None) or 0
-        if code & 0xFF == sqlite3.SQLITE_FULL or code == _IOERR_SHMSIZE:
-            raise StoreFull(f"no space left for the queue {path}") from error
-        if code & 0xFF == sqlite3.SQLITE_BUSY:
-            raise StoreBusy(
-                f"the queue {path} is held by another process, which has not let go of it; try "
-                "again, or see what that process waits for (a slow disk, a stop signal)"
-            ) from error
-        if code & 0xFF in _DAMAGED:
-            raise StoreDamaged(f"the queue {path} is damaged: {error}") from error
-        if code & 0xFF in _UNWRITABLE:
-            raise StoreUnwritable(f"the queue {path} cannot be used: {error}") from error
-        raise StoreError(f"the queue {path} cannot be used: {error}") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"no space left for the queue {path}") from error
-        kind = StoreUnwritable if error.errno in (errno.EROFS, errno.EIO) else StoreError
-        raise kind(f"the queue {path} cannot be used: {error.strerror}") from error
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split SQL at the ends of its statements, each of which is the end of a line."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _uri_path(path: str) -> str:

@@ -179,13 +179,6 @@ def test_an_interrupt_while_nothing_is_to_be_done(program: Program, faults: Faul
         assert scan.end() == 130
 
 
-def test_variables_that_do_not_work_yet_are_told(program: Program) -> None:
-    """In one warning that names them."""
-    with program.running("--scan", env={"MEGAMAX_BWLIMIT": "1M"}) as scan:
-        assert scan.process.wait(30) == 0
-        assert scan.saw("config.not_yet_working", variables=["MEGAMAX_BWLIMIT"])
-
-
 @pytest.mark.parametrize("with_header", [False, True])
 def test_a_queue_whose_making_was_cut_short_is_made(program: Program, with_header: bool) -> None:
     """A disk that was full at the first start leaves an empty database: as good as none."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from megamax_sync.config import NOT_YET, ConfigError, Settings, load, render
+from megamax_sync.config import ConfigError, Settings, load, render
 from megamax_sync.config.settings import SECTIONS, variable
 
 ROOT = Path(__file__).parents[2]
@@ -57,13 +57,12 @@ def test_the_example_file_loads_and_changes_nothing(tmp_path: Path, uncommented:
     loaded = load(str(config), environ={})
     assert loaded.model_dump() == load(environ={}).model_dump()
     assert bool(loaded.sources) is uncommented
-    assert loaded.not_yet_working() == []
 
 
 def test_every_setting_is_described() -> None:
-    """No field without a text, no section or NOT_YET entry without a field."""
+    """No field without a text, no section without a field."""
     assert all(info.description for info in Settings.model_fields.values())
-    assert set(Settings.model_fields) >= NOT_YET | set(SECTIONS)
+    assert set(Settings.model_fields) >= set(SECTIONS)
 
 
 def test_settings_are_frozen() -> None:
@@ -127,17 +126,6 @@ def test_a_missing_watch_is_named_with_a_remedy() -> None:
     assert load(environ={"MEGAMAX_WATCH": "/a"}).require_watch() == ("/a",)
     with pytest.raises(ConfigError, match=r"MEGAMAX_WATCH: is not set; .*--watch"):
         load(environ={}).require_watch()
-
-
-def test_what_has_no_effect_yet_is_told() -> None:
-    """Only variables that differ from their default, and that a later version makes work."""
-    environ = {
-        "MEGAMAX_BWLIMIT": "1M",
-        "MEGAMAX_DEDUPE": "true",
-        "MEGAMAX_ADOPT": "true",
-        "MEGAMAX_WORKERS": "3",
-    }
-    assert load(environ=environ).not_yet_working() == ["MEGAMAX_BWLIMIT"]
 
 
 def test_the_longest_wait_is_not_shorter_than_the_first() -> None:
