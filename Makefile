@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+# Processes that share the tests, most of which wait most of the time; 0 for none but pytest's own.
+TEST_JOBS ?= 4
 # Least branch coverage in total, and the rooms that may have no branch untested.
 GATES ?= 95
 FULL := */megamax_sync/store/*,*/megamax_sync/job.py,*/megamax_sync/api/retry.py,*/megamax_sync/sidecar/*
@@ -57,7 +59,7 @@ demo: $(STAMP) ## the sample videos, from a drop folder to their links, on the e
 
 test: $(STAMP) ## every test, with the coverage gates
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses $(TEST_JOBS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
 ifneq ($(GATES),)
 	@$(BIN)/coverage report --fail-under=$(GATES)
 	@$(BIN)/coverage report --fail-under=100 --include='$(FULL)'

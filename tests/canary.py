@@ -15,6 +15,7 @@ import mmap
 import os
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from log_secrets import forms_of
@@ -29,6 +30,8 @@ KEY = "K4n4ri/en+Key=&%?~\\x9"
 _ITS_OWN = re.compile(rb"(^|/)catalogue\.db(-wal|-shm|-journal)?$")
 _excused: set[bytes] = set()
 _printed: list[str] = []
+#: What the processes of a run in several have found.
+_of_workers: list[str] = []
 
 
 def holds_secrets(path: str | os.PathLike[str]) -> None:
@@ -91,15 +94,29 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         _printed.append(f"{report.nodeid} ({report.when}): {found}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist has found; one that broke off found the worst."""
+    output = getattr(node, "workeroutput", {})
+    _of_workers.extend(output.get("canary", [f"{node.gateway.id} did not search what it wrote"]))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Search, and fail the run for a find."""
     factory = getattr(session.config, "_tmp_path_factory", None)
     if factory is None or session.config.option.collectonly:
         return
-    found = [
-        f"{path!r}: {form!r}" for path, form in search(bytes(factory.getbasetemp()), canary_forms())
-    ]
-    found += _printed
+    found = list(_printed)
+    if not session.config.pluginmanager.hasplugin("dsession"):
+        # Else that is done by the processes that share the tests, each for its own folder.
+        where = search(bytes(factory.getbasetemp()), canary_forms())
+        found += [f"{path!r}: {form!r}" for path, form in where]
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        # One of several processes: the one that began them says it.
+        output["canary"] = found
+        return
+    found += _of_workers
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
         reporter.write_line("")

@@ -46,7 +46,8 @@ def test_every_form_is_found(way: str) -> None:
         assert found == {os.fsencode(path)}
 
 
-def test_a_run_that_leaks_fails() -> None:
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_a_run_that_leaks_fails(processes: str) -> None:
     """A test that writes a canary into its folder, or prints one, fails the whole run."""
     with tempfile.TemporaryDirectory() as folder:
         for name, leak in (
@@ -56,35 +57,28 @@ def test_a_run_that_leaks_fails() -> None:
         ):
             code = f"import canary\n\ndef test_it(tmp_path):\n    {leak}\n"
             Path(folder, name).write_text(code)
-        ends = {
-            name: subprocess.run(
-                [
-                    *(
-                        sys.executable,
-                        "-m",
-                        "pytest",
-                        "-q",
-                        "-p",
-                        "canary",
-                        "-p",
-                        "no:cacheprovider",
-                    ),
-                    *("-c", os.devnull, f"--basetemp={folder}/base-{name}"),
-                    f"{folder}/test_{name}.py",
-                ],
-                env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            for name in ("writes", "prints", "is_silent")
-        }
+        ends = {name: _run(folder, name, processes) for name in ("writes", "prints", "is_silent")}
     assert {name: end.returncode for name, end in ends.items()} == {
         "writes": 1,
         "prints": 1,
         "is_silent": 0,
     }, ends
     assert "what they wrote: 1" in ends["writes"].stdout
+
+
+def _run(folder: str, name: str, processes: str) -> subprocess.CompletedProcess[str]:
+    plugins = ["-p", "canary", "-p", "no:cacheprovider", "--numprocesses", processes]
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-q", *plugins, "-c", os.devnull),
+            *(f"--basetemp={folder}/base-{name}", f"{folder}/test_{name}.py"),
+        ],
+        env={**environ, "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_sandboxes_of_the_tests_have_the_canaries() -> None:

@@ -21,12 +21,11 @@ GET on a kept connection that the server had just closed.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Self
 from urllib.parse import quote
 
 import httpx
@@ -46,6 +45,7 @@ from megamax_sync.api.network import Backend
 from megamax_sync.api.pace import Pacer
 from megamax_sync.api.retry import Stop
 from megamax_sync.api.scrub import Scrubber
+from megamax_sync.api.telling import told
 from megamax_sync.api.transport import Transport
 from megamax_sync.errors import (
     ConfigError,
@@ -58,26 +58,6 @@ from megamax_sync.errors import (
 USER_AGENT = f"megamax-sync/{__version__}"
 _LONGEST_ANSWER = 64 << 20
 _LONGEST_UPLOAD_ANSWER = 1 << 20
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _told(
-    call: Callable[Concatenate[MegamaxClient, _P], _R],
-) -> Callable[Concatenate[MegamaxClient, _P], _R]:
-    """Tell ``on_call`` how each call ended."""
-
-    def told(self: MegamaxClient, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            result = call(self, *args, **kwargs)
-        except BaseException as error:
-            self.on_call(call.__name__, error)
-            raise
-        self.on_call(call.__name__, None)
-        return result
-
-    functools.update_wrapper(told, call)
-    return told
 
 
 class MegamaxClient:
@@ -184,13 +164,13 @@ class MegamaxClient:
         """
         self._backend.abort()
 
-    @_told
+    @told
     def file(self, hashid: str) -> RemoteFile:
         """What the service knows of one file; RemoteFileMissing if that is nothing."""
         result = self._get(f"file/get/{_segment(hashid)}", Call.FILE)
         return answers.one(RemoteFile, result)
 
-    @_told
+    @told
     def files(self, *, folder: int | None = None, status: str | None = None) -> list[RemoteFile]:
         """The account's files, of one folder or with one status if asked so."""
         query: dict[str, str] = {}
@@ -200,7 +180,7 @@ class MegamaxClient:
             query["status"] = status
         return answers.many(RemoteFile, self._get("file/get", Call.ACCOUNT, query))
 
-    @_told
+    @told
     def upload_url(self) -> str:
         """A fresh URL for one upload. It may expire: ask when ready to send."""
         result = self._get("file/upload/generate", Call.ACCOUNT)
@@ -208,7 +188,7 @@ class MegamaxClient:
             raise ServiceNonsense("the service gave no usable upload URL", answered=True)
         return result.strip()
 
-    @_told
+    @told
     def upload(self, url: str, body: MultipartFile, *, folder: int | None = None) -> UploadedFile:
         """Send ``body`` to a ``url`` that :meth:`upload_url` gave.
 
@@ -237,13 +217,13 @@ class MegamaxClient:
             raise ServiceNonsense("the service confirmed a file it did not have yet", answered=True)
         return answers.one(UploadedFile, result)
 
-    @_told
+    @told
     def mirrors(self, hashid: str) -> list[MirrorGroup]:
         """The copies on other hosts; they may come some time after the conversion."""
         result = self._get(f"mirror/get/{_segment(hashid)}", Call.FILE)
         return answers.many(MirrorGroup, result)
 
-    @_told
+    @told
     def direct(self, hashid: str) -> list[DirectLink]:
         """Direct links. Any refusal, for one without a premium plan, is a DirectLinksRefused."""
         result = self._get(f"file/get/{_segment(hashid)}/direct", Call.DIRECT)

@@ -22,7 +22,8 @@ _COMPLETING = "_MEGAMAX_SYNC_COMPLETE"
 
 #: The modules of this package that have commands, in the order of the help, and their commands.
 COMMANDS = {
-    "show": ("status", "show"),
+    "status": ("status",),
+    "show": ("show",),
     "explain": ("explain",),
     "enqueue": ("upload",),
     "jobs": ("retry", "forget", "pause", "resume"),

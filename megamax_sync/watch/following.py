@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from megamax_sync.identity import has_moved
-from megamax_sync.job import FileStamp, Job, JobState
+from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.store import Store
 from megamax_sync.watch.scanner import Found
 
@@ -51,6 +51,15 @@ class Following:
         taken = {one.path for one, _ in moves}
         self._follow_forgotten([one for one in strange if one.path not in taken], inodes)
         return left
+
+    def skip_overtaken(self, paths: Sequence[bytes]) -> None:
+        """See to jobs whose file is gone, as another one was moved to its place."""
+        for job in self._store.moving.overtaken(paths):
+            if self._store.jobs.skip(job, VANISHED):
+                _log.info("file.skipped", job=job.id, path=job.path, reason=VANISHED)
+            else:
+                # An earlier attempt may have arrived: the upload looks for that first.
+                self._store.jobs.settle(job, job.stamp)
 
     def _moves(self, strange: Sequence[Found], jobs: Sequence[Job]) -> list[tuple[Found, Job]]:
         by_key: dict[_Key, list[Job]] = defaultdict(list)

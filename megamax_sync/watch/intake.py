@@ -204,7 +204,7 @@ class Intake:
                 if what is Need.LATER:
                     later.append((one, what))
             self._add(new, proofs, ready=ready)
-            self._skip_overtaken(paths)
+            self._following.skip_overtaken(paths)
         return later
 
     def _latest(self, files: Sequence[Found]) -> dict[bytes, Job]:
@@ -238,15 +238,6 @@ class Intake:
             if proof is not None and same:
                 seen.proofs[one.path] = proof
         return seen
-
-    def _skip_overtaken(self, paths: Sequence[bytes]) -> None:
-        """See to jobs whose file is gone, as another one was moved to its place."""
-        for job in self._store.moving.overtaken(paths):
-            if self._store.jobs.skip(job, VANISHED):
-                _log.info("file.skipped", job=job.id, path=job.path, reason=VANISHED)
-            else:
-                # An earlier attempt may have arrived: the upload looks for that first.
-                self._store.jobs.settle(job, job.stamp)
 
     def _proof(self, one: Found, job: Job | None) -> Proof | None:
         """Return what proves the upload of a file that nobody has tried to send yet."""
