@@ -340,6 +340,7 @@ def test_other_processes_can_ask_how_it_is(tmp_path: Path) -> None:
             "uploader-2": False,
             "tracker": False,
             "keeper": False,
+            "pruner": False,
         }
         seen = made.daemon.store.database.version
         assert control.ask(path, "wake") == {}
@@ -446,7 +447,7 @@ def test_a_daemon_that_cannot_be_built_closes_what_it_opened(
         def broken(*_: object, **__: object) -> None:
             raise RuntimeError("no")
 
-        monkeypatch.setattr("megamax_sync.daemon.ControlServer", broken)
+        monkeypatch.setattr("megamax_sync.daemon.Stages", broken)
         with pytest.raises(RuntimeError):
             Daemon(settings, folder)
         assert not [path for path in open_paths() if path.startswith(folder.path)]

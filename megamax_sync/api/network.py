@@ -161,7 +161,9 @@ class Stream(httpcore.NetworkStream):
         self._backend = backend
         self._write_size = _TLS_WRITE if isinstance(sock, ssl.SSLSocket) else 1 << 30
         self._incoming = select.poll()
-        self._incoming.register(sock, select.POLLIN)
+        # One that was closed meanwhile has no descriptor.
+        if sock.fileno() >= 0:
+            self._incoming.register(sock, select.POLLIN)
         self._early = b""
         self._ended = False
         self._waited = 0.0

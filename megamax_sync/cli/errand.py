@@ -75,10 +75,9 @@ class Errand:
 
     def judge(self, tally: Tally, paused: bool, waiting: Mapping[bytes, str]) -> Ending | None:
         """Tell whether all is through, now that nothing more will be found soon."""
-        busy = tally.counts[JobState.UPLOADING] + tally.counts[JobState.PROCESSING] + tally.owed
-        if self.settings.dedupe:
-            # Also what goes on while uploads are paused, and elsewhere.
-            busy += tally.compared
+        busy = tally.counts[JobState.UPLOADING] or tally.counts[JobState.PROCESSING] or tally.owed
+        # Also what goes on while uploads are paused, and elsewhere.
+        busy = busy or (self.settings.dedupe and tally.compared)
         ready = tally.counts[JobState.QUEUED] - tally.unsettled
         if busy:
             return None

@@ -43,16 +43,16 @@ class Step:
 class Tally:
     """Jobs and their bytes by state.
 
-    ``unsettled``: those queued whose files are not finished; ``compared``: those queued that are
-    compared with others, or wait for one that is being sent or is done; ``owed``: sidecars of
-    duplicates and of moved files that are about to be written.
+    ``unsettled``: those queued whose files are not finished; ``compared``: any queued one is
+    compared with others, or waits for one that is being sent or is done; ``owed``: any sidecar of
+    a duplicate or of a moved file is about to be written.
     """
 
     counts: dict[JobState, int]
     sizes: dict[JobState, int]
     unsettled: int
-    compared: int = 0
-    owed: int = 0
+    compared: bool = False
+    owed: bool = False
 
 
 class Views:
@@ -179,28 +179,28 @@ class Views:
         )
         return self._db.read(sql, mark, *values)
 
-    def _compared(self, under: Sequence[bytes] | None) -> int:
+    def _compared(self, under: Sequence[bytes] | None) -> bool:
         where, values = in_places(under)
         comparing = (
-            "SELECT count(*) FROM job INDEXED BY job_to_compare WHERE state = 'queued' "
+            "SELECT 1 FROM job INDEXED BY job_to_compare WHERE state = 'queued' "
             f"AND ready = 1 AND cleared = 0 AND original IS NULL{where}"
         )
         place, more = in_places(under, "twin.path")
         waiting = (
-            "SELECT count(*) FROM job AS twin JOIN job AS first ON first.id = twin.original "
+            "SELECT 1 FROM job AS twin JOIN job AS first ON first.id = twin.original "
             "WHERE twin.original IS NOT NULL AND twin.state = 'queued' "
             f"AND first.state IN ('uploading', 'processing', 'done'){place}"
         )
-        rows = self._db.read(f"SELECT ({comparing}) + ({waiting}) AS n", *values, *more)
-        return int(rows[0]["n"])
+        sql = f"SELECT EXISTS ({comparing}) OR EXISTS ({waiting}) AS found"
+        return bool(self._db.read(sql, *values, *more)[0]["found"])
 
-    def _owed(self, under: Sequence[bytes] | None) -> int:
+    def _owed(self, under: Sequence[bytes] | None) -> bool:
         where, values = in_places(under)
         sql = (
-            "SELECT count(*) AS n FROM job WHERE sidecar_due = 1 AND state IN ('done', 'skipped') "
-            f"AND (original IS NOT NULL OR moved_from IS NOT NULL){where}"
+            "SELECT 1 FROM job WHERE sidecar_due = 1 AND state IN ('done', 'skipped') "
+            f"AND (original IS NOT NULL OR moved_from IS NOT NULL){where} LIMIT 1"
         )
-        return int(self._db.read(sql, *values)[0]["n"])
+        return bool(self._db.read(sql, *values))
 
     def moved_since(self, mark: int, under: Sequence[bytes] | None) -> list[Job]:
         """List the jobs in these places that have gone from state to state since ``mark``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from dataclasses import replace
@@ -13,7 +14,7 @@ from megamax_sync.clock import Clock
 from megamax_sync.errors import StoreDamaged, StoreFull, StoreUnwritable
 from megamax_sync.job import FileStamp, JobState
 from megamax_sync.store import NewJob, Proof, Store, database
-from megamax_sync.store.database import Database
+from megamax_sync.store.database import Database, migrations
 from megamax_sync.store.salvage import Salvage, replant, salvage
 
 from .conftest import Add, TurnedClock, fetch, fill
@@ -131,16 +132,16 @@ def test_an_older_queue_is_known_for_one_that_was_at_work(path: str) -> None:
     """A queue with jobs from before there was a mark is no new one; an empty one is."""
     for jobs, born in ((1, "0"), (0, None)):
         Path(path).unlink(missing_ok=True)
-        with Store(path, Clock()) as store:
+        with contextlib.closing(sqlite3.connect(path)) as raw:
+            raw.executescript(migrations()[0])
             for _ in range(jobs):
-                stamp = FileStamp(1, 2, 3, 4, 5)
-                store.jobs.add(b"/a", stamp, root=None, folder=None, ready=True, reason="found")
-        with sqlite3.connect(path) as raw:
-            raw.executescript(
-                "DROP INDEX job_unsent; ALTER TABLE job DROP COLUMN lookup; "
-                "ALTER TABLE job DROP COLUMN sidecar_mark; PRAGMA user_version = 1"
-            )
-        raw.close()
+                raw.execute(
+                    "INSERT INTO job (path, state, ready, size, mtime_ns, ctime_ns, dev, ino, "
+                    "match_key, created_at, updated_at) "
+                    "VALUES (x'2f61', 'queued', 1, 1, 2, 3, 4, 5, 'a', 0, 0)"
+                )
+            raw.execute("PRAGMA user_version = 1")
+            raw.commit()
         with Store(path, Clock()) as store:
             assert store.settings.born == born
 
@@ -261,7 +262,7 @@ def test_a_copy_takes_the_place_of_a_queue_that_was_deleted(path: str, store: St
         os.replace(path + ".new", path)
 
     with store.database.alone():
-        store.database.copy_to(path + ".new")
+        store.database.copy_to(path + ".new", replace=True)
         with pytest.raises(StoreUnwritable):
             store.database.replace(_no_space)
         store.database.replace(put)

@@ -130,7 +130,7 @@ def test_without_space_for_the_copy_nothing_is_upgraded(
     """The queue stays what it was, for the version that wrote it, and nothing is left over."""
     path = str(small_disk / "queue.db")
     with Store(path, Clock()) as store, store.transaction():
-        for number in range(1200):
+        for number in range(600):
             queue(store, b"/v/%d.mp4" % number)
     filler = fill(small_disk)
     # For the files beside the queue, without which it cannot even be opened.

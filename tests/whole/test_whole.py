@@ -112,7 +112,7 @@ def test_a_thousand_files_arrive_whole(tmp_path: Path) -> None:
     for number in range(1000):
         path = tmp_path / "drop" / f"season {number % 7}" / f"Show ep {number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        data = rng.randbytes(int(10 ** rng.uniform(0, 4.8)))
+        data = b"%03d" % number + rng.randbytes(int(10 ** rng.uniform(0, 4.8)))
         path.write_bytes(data)
         digests[path.name] = sha256(data)
     with Sandbox(step=0.05) as sandbox:
