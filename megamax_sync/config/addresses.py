@@ -72,10 +72,10 @@ def secret() -> Form:
             problem = "holds control characters"
             raise InvalidValueError(value, problem, "copy it again, on one line", shown=False)
         try:
-            given.encode()
-        except UnicodeEncodeError:
+            # In a locale without UTF-8, what is beyond ASCII comes as bytes in disguise.
+            return SecretStr(given.encode("utf-8", "surrogateescape").decode())
+        except UnicodeError:
             raise InvalidValueError(value, "is not UTF-8", "copy it again", shown=False) from None
-        return SecretStr(given)
 
     return Form(parse, "text")
 

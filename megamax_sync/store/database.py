@@ -17,8 +17,6 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote_from_bytes
 
-import structlog
-
 from megamax_sync.errors import (
     StoreDamaged,
     StoreEmpty,
@@ -30,8 +28,6 @@ from megamax_sync.filesystem import is_remote
 from megamax_sync.store import copies, places
 from megamax_sync.store.faults import translated
 from megamax_sync.store.scripts import statements
-
-_log = structlog.get_logger()
 
 #: How long another process may hold the queue, in seconds: a slow disk holds a commit up.
 PATIENCE = 30.0
@@ -157,7 +153,11 @@ class Database:
         # By a connection of its own: the copy shows what is committed, and nobody else can write.
         with contextlib.closing(self._connect(False, False)) as source:
             kept = copies.before_upgrade(source, self.path, target)
-        _log.info("queue.upgraded", old=version, new=target, backup=kept)
+        # Whoever only looks at a queue has no use for it, and it takes long to load.
+        import structlog
+
+        log = structlog.get_logger()
+        log.info("queue.upgraded", old=version, new=target, backup=kept)
 
     def _read_upgraded(self, known: Sequence[str]) -> None:
         """Go on with a copy in memory, brought up to date: whoever only reads changes no file."""

@@ -187,7 +187,8 @@ class Views:
         )
         place, more = in_places(under, "twin.path")
         waiting = (
-            "SELECT 1 FROM job AS twin JOIN job AS first ON first.id = twin.original "
+            "SELECT 1 FROM job AS twin INDEXED BY job_to_wait "
+            "CROSS JOIN job AS first ON first.id = twin.original "
             "WHERE twin.original IS NOT NULL AND twin.state = 'queued' "
             f"AND first.state IN ('uploading', 'processing', 'done'){place}"
         )
@@ -197,7 +198,8 @@ class Views:
     def _owed(self, under: Sequence[bytes] | None) -> bool:
         where, values = in_places(under)
         sql = (
-            "SELECT 1 FROM job WHERE sidecar_due = 1 AND state IN ('done', 'skipped') "
+            "SELECT 1 FROM job INDEXED BY job_to_write "
+            "WHERE sidecar_due = 1 AND state IN ('done', 'skipped') "
             f"AND (original IS NOT NULL OR moved_from IS NOT NULL){where} LIMIT 1"
         )
         return bool(self._db.read(sql, *values))

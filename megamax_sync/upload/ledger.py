@@ -197,15 +197,11 @@ class Ledger:
     def _say_retry(job: Job, error: MegamaxError, attempts: int, wait: float) -> None:
         # What was said of this job already is not said again, for as long as an outage lasts.
         known = job.error == str(error) and job.attempts == attempts
-        say = _log.debug if known else _log.warning
-        say(
-            "upload.retry_scheduled",
-            job=job.id,
-            path=job.path,
-            error=str(error),
-            attempts=attempts,
-            seconds=round(wait, 1),
-        )
+        told = _log.bind(job=job.id, path=job.path, error=str(error))
+        if known:
+            told.debug("upload.retry_scheduled", attempts=attempts, seconds=round(wait, 1))
+        else:
+            told.warning("upload.retry_scheduled", attempts=attempts, seconds=round(wait, 1))
 
     def _another_arrived_since(self, moment: float) -> Callable[[], bool]:
         return lambda: self._store.journal.another_arrived_since(moment)

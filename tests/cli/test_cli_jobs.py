@@ -47,7 +47,7 @@ def test_status_shows_jobs_newest_change_first(program: Program) -> None:
     assert r"lat\udce9in \x1b[31m.mp4" in text
     assert "\x1b" not in text
     assert program.run("status", "--state", "nonsense").status == 2
-    assert sorted(os.listdir(program.state)) == ["lock", "queue.db"]
+    assert sorted(os.listdir(program.state)) == ["lock", "queue.db", "queue.made"]
 
 
 def test_status_tells_progress_and_rest(program: Program, faults: FaultScript) -> None:
@@ -69,7 +69,9 @@ def test_show_tells_a_jobs_life(program: Program) -> None:
     path = program.video("a.mp4")
     program.run("--scan")
     job = program.job(path)
-    assert ROW | {"history", "mirrors", "direct", "direct_error"} == set(job)
+    assert ROW | {"history", "original", "duplicates", "mirrors", "direct", "direct_error"} == set(
+        job
+    )
     assert [step["state"] for step in job["history"]][:3] == ["queued", "uploading", "processing"]
     assert job["history"][-1]["state"] == "done"
     assert job["attempts"][0]["outcome"] == "arrived"

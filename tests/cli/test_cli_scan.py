@@ -235,16 +235,18 @@ def test_a_queue_that_is_held_for_long_is_waited_for_as_long_as_wanted(program: 
 
 
 def test_a_damaged_queue_is_told_with_the_remedy(program: Program) -> None:
-    """Exit 1 and one line that names the file; the same for a queue that cannot be read."""
+    """Exit 1 and one line that names the file; --scan sets it aside and makes another."""
     program.state.mkdir()
     queue = program.state / "queue.db"
     queue.write_bytes(b"this is no database at all, " * 200)
-    for arguments in (["--scan"], ["status"], ["pause"], []):
+    for arguments in (["status"], ["pause"]):
         result = program.run(*arguments)
         assert result.status == 1, arguments
         (line,) = result.faults()
         assert str(queue) in line
-        assert "move it away" in line
+        assert "makes it again from what is left" in line
+    assert program.run("--scan").status == 0
+    assert any(name.startswith("queue.db.") for name in os.listdir(program.state))
 
 
 def test_a_state_folder_that_cannot_be_made_is_a_fault_of_the_settings(

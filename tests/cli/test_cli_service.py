@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from canary import holds_secrets
+
 from cli.program import Program
 
 
@@ -60,10 +62,17 @@ def test_check_needs_no_account_for_the_sandbox(stranger: Program) -> None:
         assert f"{name}: is not set" in result.out
 
 
+def _expect_credentials(config: Path) -> None:
+    """The files that hold them are there for that."""
+    for name in ("megamax_login", "megamax_key"):
+        holds_secrets(config / "megamax-sync" / name)
+
+
 def test_a_users_service_is_shown_installed_and_taken_away(program: Program) -> None:
     """Nothing is written before it is wanted, the key is never shown, and systemd is told."""
     env = systemctl(program.home / "bin")
     config = program.home / "bin" / "config"
+    _expect_credentials(config)
     shown = program.run("install-service", "--user", "--dry-run", env=env)
     assert shown.status == 0
     assert f'MEGAMAX_WATCH={program.watch}"' in shown.out
@@ -82,6 +91,7 @@ def test_a_users_service_is_kept_up_to_date_and_taken_away(program: Program) -> 
     """Without credentials at hand those that are there stay; removing leaves nothing."""
     env = systemctl(program.home / "bin")
     config = program.home / "bin" / "config"
+    _expect_credentials(config)
     key = config / "megamax-sync" / "megamax_key"
     assert program.run("install-service", "--user", env=env).status == 0
     bare = {**env, "MEGAMAX_LOGIN": "", "MEGAMAX_KEY": ""}
@@ -124,6 +134,7 @@ def test_the_systems_service_below_another_root(program: Program) -> None:
 def test_what_cannot_be_installed_is_said(program: Program) -> None:
     """A folder that is not there, no credentials, no systemd, a place that cannot be written."""
     env = systemctl(program.home / "bin", status=1)
+    _expect_credentials(program.home / "bin" / "config")
     result = program.run("install-service", "--user", "--watch", "/nowhere", env=env)
     assert (result.status, "is no folder" in result.faults()[0]) == (2, True)
     bare = {**env, "MEGAMAX_LOGIN": "", "MEGAMAX_KEY": ""}

@@ -16,6 +16,7 @@ CREATE INDEX job_by_path ON job (path, placed);
 CREATE INDEX job_by_size ON job (size, state);
 CREATE INDEX job_by_inode ON job (ino, size, mtime_ns);
 CREATE INDEX job_by_original ON job (original) WHERE original IS NOT NULL;
+CREATE INDEX job_to_wait ON job (original) WHERE original IS NOT NULL AND state = 'queued';
 CREATE INDEX job_by_content ON job (fingerprint, state)
     WHERE fingerprint IS NOT NULL AND NOT (state = 'queued' AND cleared = 0);
 CREATE INDEX job_unread ON job (size)
