@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-#: POSIX's classes in the C locale, as ranges, and without the slash, which no class matches in
-#: git. None begins with what means something at the beginning of a bracket expression.
+#: POSIX's classes as git has them: ASCII alone, no form feed among the spaces, and never the slash.
+#: None begins with what means something at the beginning of a bracket expression.
 _CLASSES = {
     "alnum": "0-9A-Za-z",
     "alpha": "A-Za-z",
@@ -21,7 +21,7 @@ _CLASSES = {
     "lower": "a-z",
     "print": " -.0-~",
     "punct": ':-@"-.[-`{-~!',
-    "space": " \t\n\v\f\r",
+    "space": " \t\n\r",
     "upper": "A-Z",
     "xdigit": "0-9A-Fa-f",
 }
