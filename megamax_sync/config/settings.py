@@ -278,15 +278,14 @@ class Settings(BaseSettings):
 
     @property
     def watched(self) -> tuple[str, ...]:
-        """The watched folders, each once, whatever they are called."""
+        """The watched folders, each once."""
         return tuple(dict.fromkeys(self.counted_as.values()))
 
     def require_watch(self) -> tuple[str, ...]:
         """The watched folders. Raises :class:`ConfigError` if there are none."""
         if not self.watch:
-            raise ConfigError(
-                f"{variable('watch')}: is not set; name the folders to watch there, or with --watch"
-            )
+            remedy = "name the folders to watch there, or with --watch"
+            raise ConfigError(f"{variable('watch')}: is not set; {remedy}")
         return self.watch
 
     def require_credentials(self) -> tuple[SecretStr, SecretStr]:
