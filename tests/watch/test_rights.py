@@ -32,6 +32,9 @@ class _Data(ctypes.Structure):
     )
 
 
+pytestmark = pytest.mark.usefixtures("no_canaries")
+
+
 @pytest.fixture(autouse=True)
 def _as_anybody() -> Iterator[None]:
     """Have permissions hold for this thread, and those that it starts, also where it is root's."""

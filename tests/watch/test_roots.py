@@ -189,6 +189,7 @@ def no_limit_is_named(watcher: Watcher, said: Sequence[Mapping[str, object]]) ->
     assert watcher.coverage.kind == "inotify"
 
 
+@pytest.mark.usefixtures("no_canaries")
 def test_a_mount_over_a_folder_below_is_walked_and_watched(
     field: Field, mount: Callable[..., None]
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_mount_over_a_folder_below_is_walked_and_watched(
     no_limit_is_named(watcher, said)
 
 
+@pytest.mark.usefixtures("no_canaries")
 def test_an_unmounted_watched_folder_is_not_taken_for_a_limit(
     field: Field, mount: Callable[..., None]
 ) -> None:
@@ -240,6 +242,7 @@ def test_an_unmounted_watched_folder_is_not_taken_for_a_limit(
     assert watcher.coverage.visited(os.fsencode(field.drop))
 
 
+@pytest.mark.usefixtures("no_canaries")
 def test_a_folder_whose_watch_is_gone_is_watched_again(field: Field) -> None:
     """The kernel takes one, so none is missing for a limit; later events in it arrive."""
     inner = field.file("in/a.mkv").parent
