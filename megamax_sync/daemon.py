@@ -136,9 +136,13 @@ class Daemon:
         """Use other credentials from the next call on, and try them at once."""
         if (login, key) != self._credentials:
             self._credentials = (login, key)
-            self.api_gate.retry_now()
-            self.upload_gate.retry_now()
-            self.store.database.wake()
+            self.try_service_now()
+
+    def try_service_now(self) -> None:
+        """Ask once more, without delay, where all wait: somebody may have mended something."""
+        self.api_gate.retry_now()
+        self.upload_gate.retry_now()
+        self.store.database.wake()
 
     # -- how it is ---------------------------------------------------------------------------
 

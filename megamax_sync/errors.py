@@ -28,10 +28,10 @@ Each one answers the two questions on which the whole pipeline turns: *whose fau
     │   ├── ServiceFault         an answer of 5xx, 408 or 429
     │   ├── ServiceRefusal       an answer that says "error" or a 4xx that blames nobody else
     │   ├── ServiceNonsense      an answer that is not the document's
+    │   ├── InsecureUrl          an upload URL over which secrets would travel in the clear
     │   ├── RemoteFileMissing    404 for one hashid; says nothing about the others
     │   └── DirectLinksRefused   no premium plan, as a rule; fails nothing
     ├── CredentialsRejected      blame CREDENTIALS: 401 or 403
-    ├── InsecureUrl              blame CREDENTIALS: secrets would travel in the clear
     └── UploadCancelled          we ended the upload ourselves: a stop, or a job dropped
 """
 
@@ -177,6 +177,10 @@ class ServiceNonsense(ServiceError):
     """Not JSON, not the envelope, not the fields, a redirect, or far too much of it."""
 
 
+class InsecureUrl(ServiceError):
+    """Login and key would travel over plain HTTP to another machine, if we did as we are told."""
+
+
 class RemoteFileMissing(ServiceError):
     """The service does not know this hashid (404). No reason to pause anybody."""
 
@@ -195,12 +199,6 @@ class DirectLinksRefused(ServiceError):
 
 class CredentialsRejected(MegamaxError):
     """401 or 403 on a call other than the direct links."""
-
-    blame = Blame.CREDENTIALS
-
-
-class InsecureUrl(MegamaxError):
-    """Login and key would travel over plain HTTP to another machine."""
 
     blame = Blame.CREDENTIALS
 

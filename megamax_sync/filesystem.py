@@ -14,6 +14,9 @@ _REMOTE = re.compile(
     rb"^(nfs\d*|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|gpfs|ocfs2|gfs2|beegfs|davfs|ncpfs"
     rb"|virtiofs|vboxsf|prl_fs|vmhgfs|fuse(?!blk|ctl)(\..*)?)$"
 )
+#: Mount point, the kernel's number of this very mount, type.
+Mount = tuple[bytes, bytes, bytes]
+
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
 
 
@@ -24,21 +27,28 @@ def filesystem_type(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> str
     """
     path = os.path.realpath(path)
     best, kind = b"", b""
+    for mount, _, its_kind in mount_points(mounts=mounts):
+        inside = path == mount or path.startswith(mount.rstrip(b"/") + b"/")
+        # A later line of the same mount point lies over the earlier one.
+        if inside and len(mount) >= len(best):
+            best, kind = mount, its_kind
+    return kind.decode("ascii", "replace")
+
+
+def mount_points(*, mounts: str = "/proc/self/mountinfo") -> list[Mount]:
+    """Return what is mounted where, in the kernel's order; nothing when nobody can tell."""
+    found: list[Mount] = []
     try:
         with open(mounts, "rb") as lines:
             for line in lines:
                 head, _, tail = line.partition(b" - ")
                 fields = head.split()
-                if len(fields) < 5 or not tail:
-                    continue
-                mount = _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), fields[4])
-                inside = path == mount or path.startswith(mount.rstrip(b"/") + b"/")
-                # A later line of the same mount point lies over the earlier one.
-                if inside and len(mount) >= len(best):
-                    best, kind = mount, tail.split()[0]
+                if len(fields) >= 5 and tail:
+                    point = _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), fields[4])
+                    found.append((point, fields[0], tail.split()[0]))
     except OSError:
-        return ""
-    return kind.decode("ascii", "replace")
+        return []
+    return found
 
 
 def is_remote(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> bool:

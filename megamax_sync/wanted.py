@@ -12,7 +12,7 @@ from megamax_sync.watch.rules import Rules
 
 def rules(settings: Settings, *, watched: bool = True) -> Rules:
     """Return the rules of these settings; without watched folders if ``watched`` is False."""
-    roots = tuple(os.fsencode(root) for root in settings.watch) if watched else ()
+    roots = tuple(os.fsencode(root) for root in settings.watched) if watched else ()
     own = [settings.state_dir, *([settings.sidecar_dir] if settings.sidecar_dir else [])]
     return Rules(
         roots=roots,
@@ -23,11 +23,29 @@ def rules(settings: Settings, *, watched: bool = True) -> Rules:
     )
 
 
+def as_watched(settings: Settings, path: bytes) -> bytes:
+    """Name a path, which holds no link, as the watch does; as it is if it is not watched.
+
+    The watch keeps links on the way to a watched folder, and has one name for each.
+    """
+    places = [
+        (os.fsencode(os.path.realpath(folder)), os.fsencode(name))
+        for folder, name in settings.counted_as.items()
+    ]
+    for real, name in sorted(places, key=lambda place: len(place[0]), reverse=True):
+        if path == real:
+            return name
+        top = os.path.join(real, b"")
+        if path.startswith(top):
+            return os.path.join(name, path[len(top) :])
+    return path
+
+
 def placement_of(settings: Settings) -> Placement:
     """Say where the sidecars go."""
     return Placement(
         os.fsencode(settings.sidecar_dir) if settings.sidecar_dir else None,
-        [os.fsencode(root) for root in settings.watch],
+        [os.fsencode(root) for root in settings.watched],
     )
 
 

@@ -181,6 +181,9 @@ def test_a_stop_in_the_middle_of_a_stalled_upload_is_quick(tmp_path: Path) -> No
         began = time.monotonic()
         assert made.stop()
         assert time.monotonic() - began < 10
+        # We have ended it: nobody else is to blame.
+        assert made.said("service.paused") == []
+        assert made.said("upload.retry_scheduled") == []
         made.faults.clear()
         made.start()
         made.wait_done("a.mp4")
@@ -196,10 +199,40 @@ def test_a_stop_while_the_answer_is_awaited_makes_no_second_copy(tmp_path: Path)
         made.start()
         wait_for(lambda: made.calls("upload") == 1)
         assert made.stop(budget=1.0)
+        assert made.said("service.paused") == []
+        assert made.said("upload.retry_scheduled") == []
         made.start()
         made.wait_done("a.mp4")
         assert len(made.remote(data)) == 1
         assert made.calls("files") >= 1
+
+
+@pytest.mark.parametrize("fault", [Fault.stall(), Fault.delay(4.0)])
+def test_a_stop_leaves_the_jobs_error_as_it_was(tmp_path: Path, fault: Fault) -> None:
+    """What went wrong with the file earlier is worth more than that we have stopped."""
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.status(500, "too odd"), 1)
+        made.faults.add("upload", fault, 2)
+        made.put("a.mp4", size=8 << 20)
+        made.start()
+        wait_for(lambda: made.calls("upload") == 2)
+        assert "too odd" in (made.the_job("a.mp4").error or "")
+        assert made.stop(budget=1.0)
+        made.faults.add("upload", Fault.status(500), None)
+        made.start(RETRY_SECONDS="3600")
+        assert "too odd" in (made.the_job("a.mp4").error or "")
+
+
+@pytest.mark.parametrize("call", ["generate", "file"])
+def test_a_call_that_a_stop_ends_is_not_the_services_fault(tmp_path: Path, call: str) -> None:
+    """Neither that for an upload URL, nor one about a file in conversion."""
+    with rig(tmp_path, step=60) as made:
+        made.faults.add(call, Fault.delay(5.0), None)
+        made.put("a.mp4")
+        made.start()
+        wait_for(lambda: made.calls(call) >= 1)
+        assert made.stop(budget=1.5)
+        assert made.said("service.paused") == []
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import httpx
+from collections.abc import Callable
+
 import pytest
 
-from megamax_sync.api.urls import require_secure
+from megamax_sync.api.urls import parse_base, parse_upload
 from megamax_sync.config import load
 from megamax_sync.errors import ConfigError, InsecureUrl
 from megamax_sync.loopback import is_loopback
@@ -29,13 +30,17 @@ HOSTS = [
 def test_settings_and_calls_agree_on_what_this_machine_is(host: str, ours: bool) -> None:
     """An address that the settings take is one that the client uses, and the other way round."""
     assert is_loopback(host.strip("[]")) is ours
-    url, taken, used = f"http://{host}:81/api", True, True
+    url = f"http://{host}:81/api"
+    answers = []
+    for use in (lambda: load(environ={"MEGAMAX_API_URL": url}), lambda: parse_base(url)):
+        answers.append(_works(use, ConfigError))
+    answers.append(_works(lambda: parse_upload(url), InsecureUrl))
+    assert answers == [ours] * 3
+
+
+def _works(use: Callable[[], object], refusal: type[Exception]) -> bool:
     try:
-        load(environ={"MEGAMAX_API_URL": url})
-    except ConfigError:
-        taken = False
-    try:
-        require_secure(httpx.URL(url))
-    except InsecureUrl:
-        used = False
-    assert (taken, used) == (ours, ours)
+        use()
+    except refusal:
+        return False
+    return True

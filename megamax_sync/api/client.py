@@ -48,7 +48,6 @@ from megamax_sync.api.scrub import Scrubber
 from megamax_sync.api.telling import told
 from megamax_sync.api.transport import Transport
 from megamax_sync.errors import (
-    ConfigError,
     RemoteFileMissing,
     ServiceNonsense,
     ServiceUnreachable,
@@ -73,8 +72,7 @@ class MegamaxClient:
     proxy's URL, ``"env"`` for the environment's, or None. ``pacer`` is asked before each call of
     the API; ``stop`` ends that wait.
 
-    Raises :class:`~megamax_sync.errors.ConfigError` and
-    :class:`~megamax_sync.errors.InsecureUrl` for settings that cannot be used.
+    Raises :class:`~megamax_sync.errors.ConfigError` for settings that cannot be used.
     """
 
     def __init__(
@@ -94,13 +92,9 @@ class MegamaxClient:
         min_rate: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
-        base = urls.parse(api_url)
-        if base is None or base.query:
-            raise ConfigError("MEGAMAX_API_URL: give an http(s) URL without user name and query")
-        urls.require_secure(base)
+        self._base = str(urls.parse_base(api_url)).rstrip("/")
         if proxy and proxy != "env":
             urls.parse_proxy(proxy)
-        self._base = str(base).rstrip("/")
         self._credentials = credentials or (lambda: (login or "", key or ""))
         self._timeout = httpx.Timeout(timeout).as_dict()
         self._user_agent = user_agent
@@ -182,11 +176,14 @@ class MegamaxClient:
 
     @told
     def upload_url(self) -> str:
-        """A fresh URL for one upload. It may expire: ask when ready to send."""
+        """A fresh URL for one upload. It may expire: ask when ready to send.
+
+        Raises :class:`~megamax_sync.errors.InsecureUrl` for one over plain HTTP.
+        """
         result = self._get("file/upload/generate", Call.ACCOUNT)
-        if not isinstance(result, str) or urls.parse(result) is None:
-            raise ServiceNonsense("the service gave no usable upload URL", answered=True)
-        return result.strip()
+        url = result.strip() if isinstance(result, str) else ""
+        urls.parse_upload(url)
+        return url
 
     @told
     def upload(self, url: str, body: MultipartFile, *, folder: int | None = None) -> UploadedFile:
@@ -196,10 +193,7 @@ class MegamaxClient:
         told ``on_body_sent``, the file may have arrived (a proxy's 504 says little): look at the
         list before sending it again.
         """
-        target = urls.parse(url)
-        if target is None:
-            raise ServiceNonsense("the upload URL is no http(s) URL", answered=True)
-        urls.require_secure(target)
+        target = urls.parse_upload(url)
         login, key = self._credentials()
         fields = {"login": login, "key": key}
         if folder is not None:

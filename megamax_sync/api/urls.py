@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from megamax_sync.errors import ConfigError, InsecureUrl
+from megamax_sync.errors import ConfigError, InsecureUrl, ServiceNonsense
 from megamax_sync.loopback import is_loopback
 
 #: DNS has no longer ones, and the socket and TLS modules refuse them each in their own way.
@@ -34,12 +34,35 @@ def _url(text: str) -> httpx.URL:
     return httpx.URL(text.strip())
 
 
-def require_secure(url: httpx.URL) -> None:
-    """Raise InsecureUrl for plain HTTP to anything but this machine."""
-    if url.scheme != "https" and not is_loopback(url.host):
-        raise InsecureUrl(
-            f"{url.host} is to be reached over plain http; only https keeps the key safe"
+def is_secure(url: httpx.URL) -> bool:
+    """Tell whether secrets may travel there: not over plain HTTP, but to this machine."""
+    return url.scheme == "https" or is_loopback(url.host)
+
+
+def parse_base(setting: str) -> httpx.URL:
+    """The base of all calls. Raises ConfigError for what cannot be one."""
+    url = parse(setting)
+    if url is None or url.query:
+        raise ConfigError("MEGAMAX_API_URL: give an http(s) URL without user name and query")
+    if not is_secure(url):
+        raise ConfigError(
+            f"MEGAMAX_API_URL: {url.host} is to be reached over plain http; "
+            "only https keeps the key safe"
         )
+    return url
+
+
+def parse_upload(given: str) -> httpx.URL:
+    """Where the service wants an upload sent. Raises ServiceNonsense and InsecureUrl."""
+    url = parse(given)
+    if url is None:
+        raise ServiceNonsense("the service gave no usable upload URL", answered=True)
+    if not is_secure(url):
+        raise InsecureUrl(
+            f"the service wants the upload sent to {url.host} over plain http, "
+            "where anybody could read the key"
+        )
+    return url
 
 
 def proxy_for(url: httpx.URL, setting: str | None) -> str | None:

@@ -72,6 +72,16 @@ def quiet_log(settings: Settings) -> None:
     start_log(settings, Redactor(), quiet=True)
 
 
+def say_of_settings(settings: Settings) -> None:
+    """Say what of these settings has no effect, or another one than it seems."""
+    import structlog
+
+    log = structlog.get_logger()
+    for folder, name in settings.counted_as.items():
+        if folder != name:
+            log.warning("config.overlapping", path=folder, counted_as=name)
+
+
 @contextlib.contextmanager
 def reading(folder: StateFolder) -> Iterator[Store | None]:
     """Open the queue for reading; None where there is none. Writes nothing, if it can.

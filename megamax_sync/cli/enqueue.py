@@ -59,14 +59,14 @@ def upload(
 
 def _find(settings: Settings, paths: list[str]) -> tuple[list[Found], list[bytes]]:
     """Return the files, and the places to wait for. Raises :class:`BadUsage` naming each fault."""
-    from megamax_sync.wanted import rules
+    from megamax_sync.wanted import as_watched, rules
 
     wanted = rules(settings)
     found: list[Found] = []
     places: list[bytes] = []
     faults: list[str] = []
     for given in paths:
-        path = _as_watched(wanted, os.path.realpath(os.fsencode(os.path.expanduser(given))))
+        path = as_watched(settings, os.path.realpath(os.fsencode(os.path.expanduser(given))))
         try:
             status = os.stat(path)
         except OSError as error:
@@ -87,17 +87,6 @@ def _find(settings: Settings, paths: list[str]) -> tuple[list[Found], list[bytes
     if faults:
         raise output.BadUsage(*faults)
     return found, places
-
-
-def _as_watched(wanted: Rules, path: bytes) -> bytes:
-    """Name a file as the watch does, which keeps links on the way to a watched folder."""
-    for root in sorted(wanted.roots, key=len, reverse=True):
-        real = os.path.realpath(root)
-        if path == real:
-            return root
-        if path.startswith(real.rstrip(b"/") + b"/"):
-            return os.path.join(root, path[len(real.rstrip(b"/")) + 1 :])
-    return path
 
 
 def _inside(wanted: Rules, folder: bytes) -> list[Found]:

@@ -14,6 +14,7 @@ from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.state import StateFolder
+from megamax_sync.status import shown
 from megamax_sync.store import Store
 from megamax_sync.watch.rules import Unwanted
 from megamax_sync.watch.scanner import Found
@@ -83,11 +84,11 @@ class _Explanation:
     def _as_watched(self, path: bytes) -> bytes:
         """Name the file as the scan does, where its watched folder is reached through a link."""
         if self._rules.root_of(path) is None:
+            from megamax_sync.wanted import as_watched
+
             real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
-            for root in self._rules.roots:
-                top = os.path.join(os.path.realpath(root), b"")
-                if real.startswith(top):
-                    return os.path.join(root, real[len(top) :])
+            named = as_watched(self._settings, real)
+            return path if self._rules.root_of(named) is None else named
         return path
 
     @staticmethod
@@ -105,9 +106,11 @@ class _Explanation:
                 "outside",
                 "outside the watched folders (MEGAMAX_WATCH); megamax-sync upload takes it",
             )
-        unwanted = self._rules.unwanted(path, root)
+        folder = os.path.dirname(path)
+        unwanted = self._rules.unwanted_way(folder, root) or _below_link(folder, root)
         if unwanted is None and stat.S_ISLNK(status.st_mode):
             return Unwanted("symlink", "a symbolic link, which is not followed")
+        unwanted = unwanted or self._rules.unwanted_name(path, root)
         if unwanted is None and stat.S_ISREG(status.st_mode):
             return self._rules.unwanted_size(status.st_size)
         return unwanted
@@ -115,6 +118,11 @@ class _Explanation:
     def _goes(self, judge: Judge, one: Found, verdict: Verdict) -> str:
         """It is wanted and finished: what it waits for."""
         target = judge.target(one, verdict)
+        if verdict.doubt is not None:
+            return f"{self._next(verdict, target)}; {verdict.doubt}"
+        return self._next(verdict, target)
+
+    def _next(self, verdict: Verdict, target: str) -> str:
         if self._store is not None and self._store.settings.paused:
             return f"waits: uploads are paused, megamax-sync resume lets them go on ({target})"
         job = verdict.job
@@ -124,3 +132,14 @@ class _Explanation:
             error = f" after: {job.error}" if job.error else ""
             return f"queued: next attempt at {iso(job.next_attempt_at)}{error} ({target})"
         return f"queued as job {job.id}: waits for a worker ({target})"
+
+
+def _below_link(folder: bytes, root: bytes) -> Unwanted | None:
+    """Tell whether a walk of ``root`` does not come to this folder because of a link on the way."""
+    part = root.rstrip(b"/")
+    for name in folder[len(part) + 1 :].split(b"/"):
+        part += b"/" + name
+        if name and os.path.islink(part):
+            link = f"below the symbolic link {shown(part)}, which is not followed"
+            return Unwanted("symlink", link)
+    return None

@@ -15,10 +15,10 @@ from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import Store
 from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.intake import Need, need
-from megamax_sync.watch.probe import look
+from megamax_sync.watch.probe import NO_LEASE, look
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
-from megamax_sync.watch.settle import Settling, Signs, Waits
+from megamax_sync.watch.settle import Settling, Signs, Waits, Writers
 
 _NOTHING = Verdict()
 
@@ -40,11 +40,17 @@ class Judge:
     def verdicts(self, files: Sequence[Found]) -> list[Verdict]:
         """Say the same of many files; of those of one folder at the least cost."""
         known = self._likeness.judge(files, self._known_each(files))
-        unfinished = self._unfinished(
+        unfinished, unknown = self._unfinished(
             [one for one, verdict in zip(files, known, strict=True) if verdict.reason is None]
         )
         return [
-            verdict if verdict.reason is not None else replace(verdict, reason=unfinished[one.path])
+            verdict
+            if verdict.reason is not None
+            else replace(
+                verdict,
+                reason=unfinished[one.path],
+                doubt=NO_LEASE if one.path in unknown else None,
+            )
             for one, verdict in zip(files, known, strict=True)
         ]
 
@@ -63,9 +69,12 @@ class Judge:
         jobs = self._store.jobs.latest_each(paths)
         return [_known(one, jobs.get(one.path), dropped.get(one.path)) for one in files]
 
-    def _unfinished(self, files: Sequence[Found]) -> dict[bytes, str | None]:
-        """Say why the watch would not find these files finished now."""
+    def _unfinished(self, files: Sequence[Found]) -> tuple[dict[bytes, str | None], set[bytes]]:
+        """Say why the watch would not find these files finished now, and of which of them it is
+        unknown whether anybody writes.
+        """
         reasons: dict[bytes, str | None] = {}
+        unknown: set[bytes] = set()
         looked: list[tuple[Found, Settling, Signs]] = []
         for one in files:
             settling = Settling(
@@ -95,7 +104,9 @@ class Judge:
                 continue
             verdict = settling.judge(signs if beside is None else replace(signs, companion=beside))
             reasons[one.path] = f"waits: {verdict.reason}" if isinstance(verdict, Waits) else None
-        return reasons
+            if signs.writers is Writers.UNKNOWN:
+                unknown.add(one.path)
+        return reasons, unknown
 
 
 def _known(one: Found, job: Job | None, then: FileStamp | None) -> Verdict:

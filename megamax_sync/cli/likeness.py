@@ -20,6 +20,8 @@ class Verdict:
 
     reason: str | None = None
     job: Job | None = None
+    #: What could not be found out about a file that would be uploaded.
+    doubt: str | None = None
 
 
 class Likeness:

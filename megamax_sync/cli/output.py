@@ -14,7 +14,6 @@ from typing import Any, TextIO
 from megamax_sync.errors import (
     ConfigError,
     CredentialsRejected,
-    InsecureUrl,
     MegamaxError,
     RemoteFileMissing,
     ServiceError,
@@ -121,7 +120,7 @@ def _remedy(error: MegamaxError) -> str:
 
 def status_of(error: MegamaxError) -> int:
     """Return the exit status for an error that ended a command."""
-    if isinstance(error, ConfigError | InsecureUrl | StoreTooNew):
+    if isinstance(error, ConfigError | StoreTooNew):
         return USAGE
     if isinstance(error, CredentialsRejected):
         return REJECTED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from megamax_sync.cli import embedded, output, serving
-from megamax_sync.cli.context import Root, start_log
+from megamax_sync.cli.context import Root, say_of_settings, start_log
 from megamax_sync.cli.signals import Signals
 from megamax_sync.cli.space import wait_for_space
 from megamax_sync.config import Settings
@@ -98,6 +98,7 @@ class Service:
 
     def run(self) -> int:
         """Run until a signal ends it."""
+        say_of_settings(self._settings)
         if not self._begin():
             return output.DONE
         while True:
@@ -267,6 +268,8 @@ class Service:
                 self._rebuild(settings)
             else:
                 self._renew(settings)
+                # Also with the same credentials: whoever asks for this has mended something.
+                self._daemon.try_service_now()
         self._notifier.send("READY=1")
 
     def _rebuild(self, settings: Settings) -> None:
@@ -281,6 +284,7 @@ class Service:
             self._daemon = self._build(self._settings)
         else:
             self._settings = settings
+            say_of_settings(settings)
         self._start(self._daemon)
 
 

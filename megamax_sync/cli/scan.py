@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from megamax_sync.cli import embedded, output, progress
 from megamax_sync.cli.attach import attach
-from megamax_sync.cli.context import Root, mark_of, start_log
+from megamax_sync.cli.context import Root, mark_of, say_of_settings, start_log
 from megamax_sync.cli.errand import Ending, Errand
 from megamax_sync.cli.run import harden
 from megamax_sync.cli.signals import Signals
@@ -49,7 +49,7 @@ def watched_folders(settings: Settings) -> list[bytes]:
             )
     if faults:
         raise ConfigError(*faults)
-    return [os.fsencode(folder) for folder in settings.watch]
+    return [os.fsencode(folder) for folder in settings.watched]
 
 
 def wait_for(root: Root, settings: Settings, places: Sequence[bytes], *, handed_in: bool) -> int:
@@ -102,6 +102,7 @@ def _carry_out(root: Root, errand: Errand) -> Ending:
 
 
 def _do_it(errand: Errand, settings: Settings) -> Ending:
+    say_of_settings(settings)
     while (ending := _work(errand, settings)) is _AGAIN:
         # The queue was lost, and what it said so far with it.
         errand.folder.renew()

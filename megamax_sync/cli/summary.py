@@ -18,10 +18,15 @@ from megamax_sync.status import job_row, path_b64, readable_path, shown
 
 _log = structlog.get_logger()
 
+#: What the next run goes on with.
+_UNFINISHED = (JobState.QUEUED, JobState.UPLOADING, JobState.PROCESSING)
+
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of one run. ``failed`` are also those of earlier runs that are still there."""
+    """The result of one run. ``failed`` are also those of earlier runs that are still there, and
+    ``jobs`` those that moved, and those that are left.
+    """
 
     status: int
     reason: str | None
@@ -38,7 +43,9 @@ class Summary:
             if store is None:
                 jobs, failed, counts = [], [], dict.fromkeys(JobState, 0)
             else:
-                jobs = store.views.moved_since(errand.mark, errand.places)
+                moved = store.views.moved_since(errand.mark, errand.places)
+                left = store.views.in_states(_UNFINISHED, errand.places)
+                jobs = list({job.id: job for job in [*moved, *left]}.values())
                 failed = [
                     job
                     for job in store.views.failed_now(errand.places)
@@ -81,8 +88,7 @@ class Summary:
 
     def _left(self) -> int:
         """Count what the next run goes on with."""
-        unfinished = (JobState.QUEUED, JobState.UPLOADING, JobState.PROCESSING)
-        return sum(self.counts[state] for state in unfinished)
+        return sum(self.counts[state] for state in _UNFINISHED)
 
     def _for_people(self) -> None:
         for path, reason in self.waiting.items():

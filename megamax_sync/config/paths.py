@@ -10,11 +10,12 @@ import os
 import re
 import shlex
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from megamax_sync.config.form import Form, InvalidValueError, items, text_of
+from megamax_sync.gitignore import UnknownClassError, compiled
 
 _NO_EXTENSION = re.compile(r"[\s./*?\[\]]")
 _MAX_FOLDER = 2**63 - 1
@@ -52,6 +53,49 @@ def default_state_dir(environ: Mapping[str, str]) -> str:
     if not os.path.isabs(base):
         base = "~/.local/state"
     return absolute(os.path.join(base, "megamax-sync"))
+
+
+def counted_once(folders: Sequence[str]) -> dict[str, str]:
+    """Name each of the folders to watch by what it counts as; overlapping ones count once.
+
+    One folder under two names (a symbolic link and what it leads to, two mounts of it) is the one
+    that is named first. One that lies inside another, by way of a link, is called as a walk of the
+    outer one comes to it.
+    """
+    names: dict[str, str] = {}
+    #: What was taken so far, by its real path, and by device and inode.
+    taken: dict[str, str] = {}
+    seen: dict[tuple[int, int], str] = {}
+    places = {folder: os.path.realpath(folder) for folder in folders}
+    # An outer one comes before what it holds.
+    for folder, real in sorted(places.items(), key=lambda pair: pair[1].rstrip("/").count("/")):
+        name = _seen_from_outside(folder, real, taken)
+        identity = _identity(real)
+        if identity is not None:
+            name = seen.setdefault(identity, name)
+        taken.setdefault(real, name)
+        names[folder] = name
+    return {folder: names[folder] for folder in folders}
+
+
+def _seen_from_outside(folder: str, real: str, taken: Mapping[str, str]) -> str:
+    """Name a folder from the innermost of those that hold it, or that it is, by real paths."""
+    above = real
+    while above not in taken:
+        if above == os.path.dirname(above):
+            return folder
+        above = os.path.dirname(above)
+    return (
+        os.path.join(taken[above], os.path.relpath(real, above)) if above != real else taken[real]
+    )
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def path(thing: str) -> Form:
@@ -133,8 +177,8 @@ def patterns() -> Form:
     def parse(value: object) -> tuple[str, ...]:
         given = items(value, ",")
         for pattern in given:
-            if not _compiles(pattern):
-                problem = f"has {pattern!r}, which is no pattern"
+            problem = _fault_of(pattern)
+            if problem is not None:
                 raise InvalidValueError(
                     value, problem, "write gitignore patterns, separated by commas"
                 )
@@ -143,15 +187,17 @@ def patterns() -> Form:
     return Form(parse, "gitignore patterns, separated by commas")
 
 
-def _compiles(pattern: str) -> bool:
-    from pathspec import GitIgnoreSpec
-
+def _fault_of(pattern: str) -> str | None:
+    """Say what is wrong with a pattern; None when nothing is."""
+    wrong = f"has {pattern!r}, which is no pattern"
     try:
-        spec = GitIgnoreSpec.from_lines([pattern])
+        spec = compiled([pattern])
+    except UnknownClassError as error:
+        return f"has {pattern!r}, and there is no class [:{error.name}:]"
     except (ValueError, re.error):
-        return False
+        return wrong
     # A comment, or a pattern that git too takes to match nothing.
-    return all(compiled.include is not None for compiled in spec.patterns)
+    return None if all(one.include is not None for one in spec.patterns) else wrong
 
 
 def ca_bundle() -> Form:

@@ -7,6 +7,7 @@ This is the one place where a variable is described. The example file and the re
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -267,12 +268,21 @@ class Settings(BaseSettings):
             raise InvalidValueError(value, "has nothing to sign", remedy, shown=False)
         return value
 
+    @cached_property
+    def counted_as(self) -> Mapping[str, str]:
+        """What each watched folder counts as, itself or another name; the same for all who ask."""
+        return MappingProxyType(paths.counted_once(self.watch))
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The watched folders, each once."""
+        return tuple(dict.fromkeys(self.counted_as.values()))
+
     def require_watch(self) -> tuple[str, ...]:
         """The watched folders. Raises :class:`ConfigError` if there are none."""
         if not self.watch:
-            raise ConfigError(
-                f"{variable('watch')}: is not set; name the folders to watch there, or with --watch"
-            )
+            remedy = "name the folders to watch there, or with --watch"
+            raise ConfigError(f"{variable('watch')}: is not set; {remedy}")
         return self.watch
 
     def require_credentials(self) -> tuple[SecretStr, SecretStr]:

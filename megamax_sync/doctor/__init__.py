@@ -20,7 +20,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from machine.settings_read(settings)
     yield from machine.state(settings)
     yield from account.examine(settings)
-    trees = [folders.Tree(root) for root in settings.watch]
+    trees = [folders.Tree(root) for root in settings.watched]
     for tree in trees:
         yield from folders.examine(tree, settings)
     yield from folders.sidecar_folder(settings)

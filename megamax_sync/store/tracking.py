@@ -38,6 +38,14 @@ class Tracking(JobTable):
         until = self.clock.now() + ahead
         return [job for state in states for job in self.all(sql, state.value, until, *values, most)]
 
+    def converting_after(self, moment: float) -> list[Job]:
+        """Return the jobs in conversion that are to be looked at only after a moment, Unix time."""
+        sql = (
+            f"{SELECT} WHERE state = 'processing' AND converted_at IS NULL AND check_at > ? "
+            "ORDER BY check_at"
+        )
+        return self.all(sql, moment)
+
     def next_check(
         self, *, states: Sequence[JobState], under: Sequence[bytes] | None
     ) -> float | None:

@@ -61,6 +61,10 @@ class Cadence:
             return math.inf
         return max(usual * _NEAR_FROM - age, usual / _NEAR_LOOKS)
 
+    def within_one_poll(self) -> float:
+        """Seconds until one of many that are asked about again within one interval."""
+        return self.rng.uniform(0.0, self.poll)
+
     def denial(self, denials: int) -> float:
         """Seconds until a hashid that was denied ``denials`` times in a row is asked for again."""
         return self.poll * _DENIAL_GROWTH ** (denials - 1)

@@ -87,6 +87,17 @@ class Conversion:
         """Nothing was learnt; ask again as if nothing had changed."""
         self._ask_again(job, self._cadence.conversion(job.checks, self._age(job)))
 
+    def bring_forward(self) -> None:
+        """Ask sooner about what an earlier run, with longer intervals, has put off for longer.
+
+        At a start: each is asked about within one interval, and not all of them at one moment.
+        """
+        now, cadence = self._clock.now(), self._cadence
+        with self._store.transaction():
+            for job in self._store.tracking.converting_after(now + cadence.poll):
+                if (job.check_at or 0.0) > now + cadence.conversion(job.checks, self._age(job)):
+                    self._store.tracking.track(job, check_at=now + cadence.within_one_poll())
+
     def _ask_again(self, job: Job, wait: float) -> None:
         self._store.tracking.track(job, check_at=self._clock.now() + wait, checks=job.checks + 1)
 

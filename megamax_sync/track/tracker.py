@@ -17,7 +17,6 @@ from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
     CredentialsRejected,
-    InsecureUrl,
     RemoteFileMissing,
     ServiceError,
     UploadCancelled,
@@ -87,6 +86,7 @@ class Tracker(Loop):
         )
         self._under = under
         self._conversion = Conversion(store, cadence, usual, clock)
+        self._caught_up = False
 
     def abort(self) -> None:
         """End the call under way at once; from another thread, with the stop set."""
@@ -94,13 +94,16 @@ class Tracker(Loop):
 
     def step(self) -> float | None:
         """Write the sidecars that are due, then look at what is due."""
+        if not self._caught_up:
+            self._conversion.bring_forward()
+            self._caught_up = True
         self._write_sidecars()
         now = self.clock.now()
         # A closed gate is not waited at: sidecars can be written meanwhile.
         if (self._gate.until or 0.0) <= now and (self._gate.until is not None or self._due(0.0)):
             # The gate has been told by what passes through it.
             with (
-                contextlib.suppress(ServiceError, CredentialsRejected, InsecureUrl),
+                contextlib.suppress(ServiceError, CredentialsRejected),
                 self._gate.pass_(self.patience) as passed,
             ):
                 if passed:
@@ -252,4 +255,10 @@ class Tracker(Loop):
         # A probe behind the gate is one request, not three.
         if self._gate.paused_reason is not None:
             attempts = 1
-        return self._policy.call(call, stop=self.patience, attempts=attempts)
+        try:
+            return self._policy.call(call, stop=self.patience, attempts=attempts)
+        except ServiceError as error:
+            if self.stop_event.is_set() and not error.answered:
+                # We have ended it ourselves, which says nothing of the service.
+                raise UploadCancelled("the program stops") from error
+            raise

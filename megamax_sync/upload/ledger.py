@@ -16,6 +16,7 @@ from megamax_sync.errors import (
     MegamaxError,
     ServiceError,
     StoreError,
+    UploadCancelled,
 )
 from megamax_sync.job import Job
 from megamax_sync.store import Store
@@ -110,9 +111,14 @@ class Ledger:
         )
 
     def outcome_unknown(self, job: Job, attempt: int, lost: OutcomeUnknown) -> bool:
-        """The body went out and no believable answer came; True if that is the file's fault."""
+        """The body went out and no believable answer came; True if the service is not to blame."""
         error = str(lost.cause)
         self._record(lambda: self._store.journal.unknown(attempt, error, lost.fingerprint))
+        if isinstance(lost.cause, UploadCancelled):
+            # Nobody is: we did not wait for the answer.
+            due = self._clock.now() + _GATE_CLOSES
+            self.release(job, error, not_before=due, error=job.error)
+            return True
         return self._put_back_suspect(job, lost.cause, self._first_lookup)
 
     def service_failed(self, job: Job, attempt: int, error: MegamaxError) -> bool:
@@ -186,7 +192,7 @@ class Ledger:
     def give_back(self, job: Job, attempt: int, reason: str) -> None:
         """Nothing was sent, or not all of it, and nobody is to blame."""
         self._record(lambda: self._store.journal.failed(attempt, reason))
-        self.release(job, reason, not_before=self._clock.now() + _GATE_CLOSES)
+        self.release(job, reason, not_before=self._clock.now() + _GATE_CLOSES, error=job.error)
 
     def hand_back(self, job: Job, reason: str, *, error: str | None = None) -> None:
         """Put a job back that failed at no fault of its own."""

@@ -8,12 +8,13 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import UploadedFile
 from megamax_sync.api.multipart import MultipartFile
+from megamax_sync.api.retry import Stop
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
     CredentialsRejected,
@@ -21,6 +22,7 @@ from megamax_sync.errors import (
     FileError,
     FileVanished,
     MegamaxError,
+    ServiceError,
     ServiceNonsense,
     StoreError,
     UploadCancelled,
@@ -30,6 +32,8 @@ from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
 
+#: Why an upload is ended that goes on in the next run.
+STOPPING = "the program stops"
 _FOR_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -114,6 +118,17 @@ def open_unchanged(job: Job) -> int:
     return fd
 
 
+@contextlib.contextmanager
+def unless_stopped(stop: Stop) -> Iterator[None]:
+    """A call that has no answer while the program stops was ended by us: nobody is to blame."""
+    try:
+        yield
+    except ServiceError as error:
+        if error.answered or not stop.is_set():
+            raise
+        raise UploadCancelled(STOPPING) from error
+
+
 class Sending:
     """Sends one job's file. Make one for each attempt."""
 
@@ -166,7 +181,8 @@ class Sending:
                 throttle=self._throttle,
             )
             try:
-                answer = self._client.upload(url, body, folder=job.folder)
+                with unless_stopped(self._stop):
+                    answer = self._client.upload(url, body, folder=job.folder)
             except MegamaxError as error:
                 # A definite refusal is an answer; anything else after a whole body is a riddle.
                 if self._body_sent and not isinstance(error, UploadRefused | CredentialsRejected):
@@ -187,7 +203,7 @@ class Sending:
     def _check(self) -> None:
         """Before each chunk: are we still to go on?"""
         if self._stop.is_set():
-            raise UploadCancelled("the program stops")
+            raise UploadCancelled(STOPPING)
         now = self._clock.monotonic()
         if now - self._asked_at >= 1.0:
             self._asked_at = now
@@ -197,7 +213,7 @@ class Sending:
     def _throttle(self, most: int) -> int:
         size = self._turn(most)
         if not size:
-            raise UploadCancelled("the program stops")
+            raise UploadCancelled(STOPPING)
         # The wait may have been a long one.
         self._check()
         return size

@@ -19,7 +19,6 @@ from megamax_sync.errors import (
     FileChanged,
     FileError,
     FileVanished,
-    InsecureUrl,
     MegamaxError,
     ServiceError,
     StoreError,
@@ -37,6 +36,7 @@ from megamax_sync.upload.sending import (
     Progress,
     Sending,
     open_unchanged,
+    unless_stopped,
 )
 
 _log = structlog.get_logger()
@@ -128,7 +128,7 @@ class Uploader(Loop):
         if self._store.settings.paused:
             return None
         # What goes wrong has been dealt with further down; here it only tells the gates.
-        with contextlib.suppress(ServiceError, CredentialsRejected, InsecureUrl, FileError):
+        with contextlib.suppress(ServiceError, CredentialsRejected, FileError):
             try:
                 with self._upload_gate.pass_(self.patience) as passed:
                     if not passed:
@@ -160,7 +160,7 @@ class Uploader(Loop):
                 if not passed:
                     raise _Neutral(None)
                 return self._claim_and_open()
-        except (ServiceError, CredentialsRejected, InsecureUrl) as error:
+        except (ServiceError, CredentialsRejected) as error:
             # The API's trouble says nothing about the upload host.
             raise _Neutral(0.0) from error
 
@@ -205,12 +205,14 @@ class Uploader(Loop):
     def _upload_url(self) -> str:
         # A probe behind the gate is one request, not three.
         attempts = 3 if self._api_gate.paused_reason is None else 1
-        return self._policy.call(self._client.upload_url, stop=self.patience, attempts=attempts)
+        with unless_stopped(self.patience):
+            return self._policy.call(self._client.upload_url, stop=self.patience, attempts=attempts)
 
     def _reconcile(self, job: Job, unknown: list[Attempt]) -> None:
         """Look for a job's lost uploads in the account's list; the job is taken care of then."""
         try:
-            wait = self._lookup.settle(self._client, job, unknown, self.beat)
+            with unless_stopped(self.patience):
+                wait = self._lookup.settle(self._client, job, unknown, self.beat)
         except MegamaxError as error:
             self._ledger.hand_back(job, str(error), error=job.error)
             raise
@@ -225,7 +227,8 @@ class Uploader(Loop):
     def _adopt(self, job: Job) -> None:
         """See whether the account has a job's file already; the job is taken care of then."""
         try:
-            wait = self._adoption.settle(self._client, job, self.beat)
+            with unless_stopped(self.patience):
+                wait = self._adoption.settle(self._client, job, self.beat)
         except (FileVanished, FileChanged) as error:
             # What became of it is for the watch to find out.
             self._ledger.release(job, str(error), ready=False)

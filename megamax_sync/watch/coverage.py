@@ -21,6 +21,8 @@ from megamax_sync.watch import limits
 from megamax_sync.watch.canary import Canary
 from megamax_sync.watch.observer import Observer
 from megamax_sync.watch.roots import Roots, leads_to
+from megamax_sync.watch.unreadable import Unreadable
+from megamax_sync.watch.unwatched import Unwatched
 
 _log = structlog.get_logger()
 
@@ -28,8 +30,6 @@ _log = structlog.get_logger()
 POLL_SECONDS = 10.0
 #: How often the folders themselves and watchdog's threads are looked at, in seconds.
 CHECK_SECONDS = 5.0
-#: A folder without a watch is given this long: watchdog adds it when it reads of the new folder.
-_DOUBT_SECONDS = 2.0
 
 
 @dataclass
@@ -82,12 +82,8 @@ class Coverage:
         self._lock = threading.Lock()
         self._losses: list[str] = []
         self._check_at = 0.0
-        #: Folders that have no watch of their own, and when to look at them again.
-        self._bare: set[bytes] = set()
-        self._bare_at = 0.0
-        #: Folders that seemed to have none, and since when: watchdog may only be late.
-        self._doubted: dict[bytes, float] = {}
-        self._limit: str | None = None
+        self._unwatched = Unwatched(mark, self._is_lost, POLL_SECONDS)
+        self._unreadable = Unreadable(mark, POLL_SECONDS)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -125,37 +121,40 @@ class Coverage:
                 eye.poll_at = now + POLL_SECONDS
                 self._mark(eye.root, True)
             self._listen_to_canary(eye, now)
-        self._settle_doubts(now)
-        if self._bare and now >= self._bare_at and not busy:
-            self._bare_at = now + POLL_SECONDS
-            for folder in list(self._bare):
-                if not os.path.isdir(folder):
-                    self._bare.discard(folder)
-                elif os.path.dirname(folder) not in self._bare:
-                    # With all below it: new folders in there are reported by nobody.
-                    self._mark(folder, True)
+        self._unwatched.settle(self._observer, now)
+        self._unreadable.tick(now)
+        if not busy:
+            self._unwatched.tick(now)
         return max(0.0, min(self._moments()) - self._clock.monotonic())
 
     def _moments(self) -> list[float]:
         moments = [self._check_at]
         moments += [eye.poll_at for eye in self._eyes if eye.polled is not None]
         moments += [eye.canary.due for eye in self._eyes if self._proves(eye)]
-        moments += [since + _DOUBT_SECONDS for since in self._doubted.values()]
-        return [*moments, self._bare_at] if self._bare else moments
+        moments += [due for due in (self._unreadable.due,) if due is not None]
+        return [*moments, *self._unwatched.moments()]
 
     # -- told by others --------------------------------------------------------------------------
 
     def visited(self, folder: bytes) -> bool:
-        """A walk has come to this folder: tell whether its events are relied on."""
+        """A walk has read this folder: tell whether its events are relied on."""
+        self._unreadable.read(folder)
         if self._observer is None or self._eye_of(folder).polled is not None:
             return False
         covered = self._observer.covers(folder)
-        if covered:
-            self._bare.discard(folder)
-            self._doubted.pop(folder, None)
-        elif folder not in self._bare:
-            self._doubted.setdefault(folder, self._clock.monotonic())
+        self._unwatched.visited(folder, covered=covered, now=self._clock.monotonic())
         return covered
+
+    def unreadable(self, folder: bytes, why: str) -> None:
+        """A walk has come to this folder, and could not read it."""
+        if folder in self.roots.all:
+            # Without it, nothing is left of what is watched: that is said in another way.
+            self._check_at = 0.0
+        else:
+            self._unreadable.failed(folder, why, self._clock.monotonic())
+
+    def _is_lost(self, folder: bytes) -> bool:
+        return self.roots.lost(self._eye_of(folder).root)
 
     def problem(self) -> str | None:
         """Say in one sentence what is watched less well than wanted; None when all is well."""
@@ -167,18 +166,13 @@ class Coverage:
                 return (
                     f"{os.fsdecode(eye.root)} is scanned every {POLL_SECONDS:.0f} s: {eye.polled}"
                 )
-        if self._bare:
-            return (
-                f"{len(self._bare)} folders are scanned every {POLL_SECONDS:.0f} s, as the limit "
-                f"on inotify watches is reached; {limits.remedy(self._limit)}"
-            )
-        return None
+        return self._unreadable.problem() or self._unwatched.problem()
 
     @property
     def kind(self) -> str | None:
         """``inotify``, ``polling``, or ``inotify+polling``; None while nothing is watched."""
         ways = {"polling" if eye.polled is not None else "inotify" for eye in self._eyes}
-        if self._bare:
+        if self._unwatched:
             ways.add("polling")
         return "+".join(sorted(ways)) or None
 
@@ -199,8 +193,7 @@ class Coverage:
         """Watch with a new observer whatever is not polled."""
         listened = [eye for eye in self._eyes if not eye.willingly]
         self._observer = None
-        self._bare.clear()
-        self._doubted.clear()
+        self._unwatched.clear()
         if not listened:
             return
         try:
@@ -261,7 +254,7 @@ class Coverage:
         if fault is not None:
             _log.error("watch.degraded", error=fault)
             self._renew()
-        elif self._bare and limits.watches() != self._limit:
+        elif self._unwatched.may_be_watched_now():
             self._renew()
 
     def _renew(self) -> None:
@@ -274,27 +267,6 @@ class Coverage:
         self._observe()
         self._mark_all()
         _log.info("watch.recovered", observer=self.kind)
-
-    def _settle_doubts(self, now: float) -> None:
-        for folder, since in list(self._doubted.items()):
-            if now - since < _DOUBT_SECONDS:
-                continue
-            del self._doubted[folder]
-            watched = self._observer is None or self._observer.covers(folder)
-            if not watched and os.path.isdir(folder):
-                if not self._bare:
-                    self._say_limit(folder)
-                self._bare.add(folder)
-                self._mark(folder, False)
-
-    def _say_limit(self, folder: bytes) -> None:
-        self._limit = limits.watches()
-        self._bare_at = self._clock.monotonic() + POLL_SECONDS
-        _log.warning(
-            "watch.degraded",
-            path=folder,
-            error=f"the limit on inotify watches is reached; {limits.remedy(self._limit)}",
-        )
 
     def _proves(self, eye: _Eye) -> bool:
         """Tell whether canaries can say anything about this folder."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+
 _WATCHES = "/proc/sys/fs/inotify/max_user_watches"
 
 
@@ -26,3 +29,25 @@ def of_instances(error: OSError) -> str:
         f"{error.strerror}; more inotify instances are allowed by "
         "sysctl fs.inotify.max_user_instances=1024"
     )
+
+
+def refusal(folder: bytes) -> OSError | None:
+    """Try to watch a folder, on a descriptor of its own; return why the kernel refuses, or None.
+
+    watchdog keeps that to itself for all folders but the first.
+    """
+    from watchdog.observers import inotify_c
+
+    fd = inotify_c.inotify_init()
+    if fd < 0:
+        return _last_error()
+    try:
+        wd = inotify_c.inotify_add_watch(fd, folder, inotify_c.InotifyConstants.IN_CREATE)
+        return None if wd >= 0 else _last_error()
+    finally:
+        os.close(fd)
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

@@ -138,15 +138,33 @@ class Observer:
 
     def covers(self, folder: bytes) -> bool:
         """Tell whether this very folder is watched: below the limit on watches it may not be."""
+        # watchdog notes a folder that may not be read as watched by -1.
+        return any(
+            group._active_callbacks_by_path.get(path, -1) >= 0
+            for _, group, path in self._holding(folder)
+        )
+
+    def watch_below(self, folder: bytes) -> bool:
+        """Watch a folder that has no watch, and all below it; True if it has one now."""
+        for root, group, path in self._holding(folder):
+            with contextlib.suppress(OSError):
+                if group.is_active:
+                    with group._lock:
+                        group._add_all_callbacks(path)
+                else:
+                    # The end of the watched folder itself has ended it all.
+                    self.watch(root)
+        return self.covers(folder)
+
+    def _holding(self, folder: bytes) -> list[tuple[bytes, Any, bytes]]:
+        """Return what watches hold a folder: root, watchdog's group, its path for the folder."""
+        found = []
         for root, (watch, real) in self._watches.items():
-            base = root.rstrip(b"/")
-            if folder == root or folder.startswith(base + b"/"):
-                group = self._group(watch)
+            base, group = root.rstrip(b"/"), self._group(watch)
+            if group is not None and (folder == root or folder.startswith(base + b"/")):
                 path = real.rstrip(b"/") + folder[len(base) :] if folder != root else real
-                # watchdog notes a folder that may not be read as watched by -1.
-                if group is not None and group._active_callbacks_by_path.get(path, -1) >= 0:
-                    return True
-        return False
+                found.append((root, group, path))
+        return found
 
     def fault(self, excused: Callable[[bytes], bool]) -> str | None:
         """Say which of watchdog's threads has died; None when all live.

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from megamax_sync.filesystem import Mount, mount_points
 from megamax_sync.watch.canary import PREFIX
+from megamax_sync.watch.unreadable import unlistable
 
 _log = structlog.get_logger()
 
@@ -32,13 +34,17 @@ class Roots:
         self._expected = expected
         self._known: dict[bytes, tuple[int, int] | None] = dict.fromkeys(roots)
         self._lost: dict[bytes, str] = {}
+        #: What is mounted below each.
+        self._mounts: dict[bytes, frozenset[Mount]] = {}
 
     def check(self) -> list[bytes]:
         """Look at each folder again; say what was lost, and what has come back.
 
-        Returns those where something else lies now than before, to be watched and walked anew.
+        Returns those where something else lies now than before, or below which something was
+        mounted or unmounted, to be watched and walked anew.
         """
         renewed = []
+        mounts = mount_points()
         for root, known in self._known.items():
             try:
                 status = os.stat(root)
@@ -47,6 +53,10 @@ class Roots:
                 continue
             if not stat.S_ISDIR(status.st_mode):
                 self._lose(root, "Not a folder")
+                continue
+            refusal = unlistable(root)
+            if refusal is not None:
+                self._lose(root, f"It cannot be read ({refusal.strerror})")
                 continue
             identity = (status.st_dev, status.st_ino)
             if known is None:
@@ -62,7 +72,8 @@ class Roots:
             back = self._lost.pop(root, None) is not None
             if back:
                 _log.info("watch.recovered", path=root)
-            if back or (known is not None and known != identity):
+            mounted = self._mounted(root, mounts)
+            if back or mounted or (known is not None and known != identity):
                 renewed.append(root)
         return renewed
 
@@ -85,6 +96,17 @@ class Roots:
         if not named:
             return None
         return "watched folders are missing: " + "; ".join(named)
+
+    def _mounted(self, root: bytes, mounts: Sequence[Mount]) -> bool:
+        """Tell whether something was mounted or unmounted below a folder since the last look.
+
+        What is mounted over a folder gives no event; the old watches are those of what it covers.
+        """
+        base = os.path.join(os.path.realpath(root), b"")
+        now = frozenset(mount for mount in mounts if mount[0].startswith(base))
+        before = self._mounts.get(root)
+        self._mounts[root] = now
+        return before is not None and before != now
 
     def _lose(self, root: bytes, why: str) -> None:
         if root not in self._lost:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from megamax_sync.gitignore import compiled
 from megamax_sync.job import SIDECAR_SUFFIX
 
 if TYPE_CHECKING:
@@ -82,12 +83,7 @@ class Rules:
     def _spec(self) -> GitIgnoreSpec | None:
         if not self.exclude:
             return None
-        from pathspec import GitIgnoreSpec
-
-        # To git, "foo/**" is all that foo holds and not foo itself; pathspec would have foo, too.
-        return GitIgnoreSpec.from_lines(
-            pattern + "/*" if pattern.endswith("/**") else pattern for pattern in self.exclude
-        )
+        return compiled(self.exclude)
 
     @cached_property
     def plain(self) -> re.Pattern[bytes]:

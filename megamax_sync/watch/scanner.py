@@ -75,7 +75,7 @@ class Walk:
     top: bytes
     #: Enter the folders below it too.
     subtree: bool = True
-    #: Told of each file that the rules leave out.
+    #: Told of each file that the rules leave out, and of each folder, with a slash at its end.
     on_unwanted: Callable[[bytes, Unwanted], None] | None = None
     #: Told of each folder that was listed.
     on_folder: Callable[[bytes], object] | None = None
@@ -171,10 +171,15 @@ class Walk:
                     continue
                 unwanted = rules.unwanted_name(entry.path, listing.root)
                 if unwanted is not None:
-                    listing.rest += [(name, entry.path, unwanted)] if told else []
+                    if told:
+                        what = _LINK if entry.is_symlink() else unwanted
+                        listing.rest.append((name, entry.path, what))
                     continue
             try:
                 status = entry.stat(follow_symlinks=False)
+            except PermissionError:
+                # A folder that may be listed and not entered: nothing in it can be found.
+                raise
             except OSError:
                 # Gone between the listing and now; its folder is dirty again by that.
                 listing.restless = True
@@ -193,8 +198,11 @@ class Walk:
     def _enter(self, folder: bytes, listing: _Listing) -> None:
         listing.files -= 1
         watched = folder in self.rules.roots
-        if watched or not self.rules.unwanted_folder(folder, listing.root):
+        unwanted = None if watched else self.rules.unwanted_folder(folder, listing.root)
+        if unwanted is None:
             listing.below.append(folder)
+        elif self.on_unwanted is not None:
+            listing.rest.append((os.path.basename(folder), folder + b"/", unwanted))
 
     def _no_video(self, status: os.stat_result) -> Unwanted:
         if stat.S_ISLNK(status.st_mode):

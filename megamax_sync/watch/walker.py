@@ -43,13 +43,14 @@ class Walker:
         *,
         lost: Callable[[bytes], bool],
         visited: Callable[[bytes], bool],
+        unreadable: Callable[[bytes, str], None],
         queue: Queue,
         offer: Callable[[list[Found]], None],
         beat: Callable[[], None],
     ) -> None:
         """``lost``: watched folders that are missing; ``visited`` is told of each folder that is
-        walked, and tells whether its events are relied on; ``offer`` gets what is wanted, without
-        what the ``queue`` has as it is.
+        read, and tells whether its events are relied on, and ``unreadable`` of each that cannot
+        be, and why; ``offer`` gets what is wanted, without what the ``queue`` has as it is.
 
         ``beat`` is called between folders, and may raise to end it all.
         """
@@ -57,6 +58,7 @@ class Walker:
         self._clock = clock
         self._lost = lost
         self._visited = visited
+        self._unread = unreadable
         self._queue = queue
         self._offer = offer
         self._beat = beat
@@ -68,7 +70,6 @@ class Walker:
         self._rests: dict[bytes, float] = {}
         self._marked_walk: Iterator[None] | None = None
         self._scan: Iterator[None] | None = None
-        self._unreadable: dict[bytes, str] = {}
         self._memory = Memory(clock, visited)
         #: Seconds that the queue was asked for, in all.
         self._asking = 0.0
@@ -148,15 +149,10 @@ class Walker:
                 continue
             if subtree and folder in self._rules.roots:
                 self._memory.drop_below(folder)
-            walk = iter(
-                Walk(
-                    self._rules,
-                    folder,
-                    subtree=subtree,
-                    on_folder=self._was_marked,
-                    fresh=self._ask,
-                )
+            walked = Walk(
+                self._rules, folder, subtree=subtree, on_folder=self._was_marked, fresh=self._ask
             )
+            walk = iter(walked)
             took = 0.0
             try:
                 while True:
@@ -172,7 +168,12 @@ class Walker:
                 # Nobody else is going to name it again.
                 self.mark(folder, subtree)
                 raise
+            self._tell_unreadable(walked)
             self._let_rest(folder, took)
+
+    def _tell_unreadable(self, walk: Walk) -> None:
+        for folder, why in walk.unreadable:
+            self._unread(folder, why)
 
     def _was_marked(self, folder: bytes) -> bool:
         self._memory.drop(folder)
@@ -203,7 +204,6 @@ class Walker:
 
     def _walk_everything(self) -> Iterator[None]:
         began, files, candidates = self._clock.monotonic(), 0, 0
-        unreadable: dict[bytes, str] = {}
         for walk in walks(
             self._rules,
             left_out=self._lost,
@@ -216,11 +216,7 @@ class Walker:
                 yield
             files += walk.files
             candidates += walk.candidates
-            unreadable.update(walk.unreadable)
+            self._tell_unreadable(walk)
         self._memory.end_scan()
-        for folder, why in unreadable.items():
-            if self._unreadable.get(folder) != why:
-                _log.warning("watch.degraded", path=folder, error=why)
-        self._unreadable = unreadable
         seconds = round(self._clock.monotonic() - began, 3)
         _log.info("scan.finished", seconds=seconds, files=files, candidates=candidates)

@@ -98,6 +98,7 @@ class Watcher(Loop):
             clock,
             lost=self.coverage.roots.lost,
             visited=self.coverage.visited,
+            unreadable=self.coverage.unreadable,
             queue=self._intake,
             offer=self._offer,
             beat=self._beat_or_stop,

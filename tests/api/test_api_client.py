@@ -421,11 +421,13 @@ def test_refused_connection() -> None:
 
 @pytest.mark.parametrize("url", ["http://example.com/api", "http://10.0.0.1", "http://127.1.evil"])
 def test_insecure(url: str, client: MegamaxClient) -> None:
-    """Plain http is for this machine alone."""
-    with pytest.raises(errors.InsecureUrl):
+    """Plain http is for this machine alone: our setting is wrong, or the service is."""
+    with pytest.raises(errors.ConfigError, match=r"MEGAMAX_API_URL: .+ plain http"):
         MegamaxClient(url, LOGIN, KEY)
-    with pytest.raises(errors.InsecureUrl):
+    with pytest.raises(errors.InsecureUrl) as caught:
         client.upload(url, body())
+    # Nothing of the body was sent, so it says nothing about the file.
+    assert (caught.value.blame, caught.value.answered) == (errors.Blame.SERVICE, False)
 
 
 @pytest.mark.parametrize("url", ["", "example.com", "https://u@example.com", "https://e.com/?a=b"])

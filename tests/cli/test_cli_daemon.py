@@ -115,6 +115,21 @@ def test_sighup_reads_a_changed_key(program: Program, sandbox: Sandbox) -> None:
     assert "an-old-key" not in log
 
 
+def test_sighup_has_a_service_tried_at_once_that_was_in_trouble(
+    program: Program, faults: FaultScript
+) -> None:
+    """With the same credentials, and long before the wait is over."""
+    faults.add("generate", Fault.status(503), nth=None)
+    env = {"MEGAMAX_RETRY_SECONDS": "3600"}
+    program.video("a.mp4")
+    with program.running(env=env, until="service.paused") as daemon:
+        faults.clear()
+        assert not daemon.saw("service.resumed")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("job.done")
+        assert not daemon.saw("daemon.stopping")
+
+
 def test_rejected_credentials_are_read_again_unasked(program: Program, sandbox: Sandbox) -> None:
     """Whoever mends the file need not tell the daemon."""
     key = program.home / "key"

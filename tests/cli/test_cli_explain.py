@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from cli.program import Program
 
@@ -90,3 +93,43 @@ def test_what_the_queue_knows_is_said(program: Program) -> None:
     assert explained(program, elsewhere).startswith("queued as job 2: waits for a worker")
     program.run("forget", "2")
     assert "outside the watched folders" in explained(program, elsewhere)
+
+
+def test_what_lies_below_a_link_is_not_taken_for_wanted(program: Program) -> None:
+    """The scan does not follow links to folders, and explain says so, naming the link."""
+    elsewhere = program.home / "elsewhere"
+    program.video("in/x.mkv", folder=elsewhere)
+    link = program.watch / "sub" / "dirlink"
+    link.parent.mkdir()
+    link.symlink_to(elsewhere)
+    expected = f"below the symbolic link {link}, which is not followed"
+    assert explained(program, link / "in/x.mkv") == expected
+    os.symlink(elsewhere / "in/x.mkv", program.watch / "note.txt")
+    assert explained(program, program.watch / "note.txt") == (
+        "a symbolic link, which is not followed"
+    )
+
+
+def test_where_nobody_knows_whether_somebody_writes_it_is_said(
+    program: Program, require_program: Callable[[str], str]
+) -> None:
+    """Of a file of somebody else's, without the right to ask the kernel."""
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    path = program.video("a.mkv")
+    program.env["MEGAMAX_SETTLE_SECONDS"] = "0"
+    assert "unknown" not in explained(program, path)
+    os.chown(path, 12345, -1)
+    os.chmod(path, 0o644)
+    asked = subprocess.run(
+        [
+            *(require_program("setpriv"), "--bounding-set", "-lease"),
+            *(sys.executable, "-m", "megamax_sync", "explain", path),
+        ],
+        env={**os.environ, **program.env},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.startswith("will be uploaded (2.0 KiB → folder none); unknown whether")
+    assert "CAP_LEASE" in asked.stdout

@@ -32,6 +32,25 @@ def test_each_file_has_its_line(stranger: Program) -> None:
     assert not stranger.state.exists()
 
 
+def test_each_link_and_each_folder_that_is_left_out_has_its_line(stranger: Program) -> None:
+    """For its own reason, and nothing of what is below."""
+    stranger.video("in/a.mkv")
+    stranger.video("old/b.mkv")
+    stranger.video(".hidden/c.mkv")
+    (stranger.watch / "folder").symlink_to(stranger.home)
+    (stranger.watch / "note.txt").symlink_to("in/a.mkv")
+    env = {"MEGAMAX_EXCLUDE": "old/", "MEGAMAX_SETTLE_SECONDS": "0"}
+    result = stranger.run("--scan", "--dry-run", env=env)
+    top = f"{stranger.watch}/"
+    assert sorted(line.replace(top, "") for line in result.lines()) == [
+        "skip .hidden/: hidden name .hidden",
+        "skip folder: a symbolic link, which is not followed",
+        "skip note.txt: a symbolic link, which is not followed",
+        "skip old/: excluded by MEGAMAX_EXCLUDE pattern 'old/'",
+        "upload in/a.mkv (2.0 KiB → folder none)",
+    ]
+
+
 def test_what_the_queue_knows_is_said(
     program: Program, sandbox: Sandbox, faults: FaultScript
 ) -> None:

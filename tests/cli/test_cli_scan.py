@@ -275,3 +275,24 @@ def test_it_takes_over_from_an_instance_that_ends(program: Program, faults: Faul
             wait_until(lambda: scan.process.poll() is not None)
             assert scan.process.returncode == 0
     assert program.counts() == {"done": 1}
+
+
+def test_interrupted_beside_a_daemon_it_names_what_is_left(
+    program: Program, faults: FaultScript
+) -> None:
+    """Also jobs that nothing has happened to meanwhile."""
+    faults.add("generate", Fault.status(503), nth=None)
+    path = os.fsdecode(program.video("a.mp4"))
+    with program.daemon(env={"MEGAMAX_RETRY_SECONDS": "3600"}) as daemon:
+        daemon.wait_for("service.paused")
+        log = program.home / "scan.log"
+        with (
+            open(log, "wb") as errors,
+            program.popen("--scan", "--json", stderr=errors) as scan,
+        ):
+            wait_until(lambda: b"scan.attached" in log.read_bytes())
+            scan.send_signal(signal.SIGINT)
+            out, _ = scan.communicate(timeout=30)
+    result = json.loads(out)
+    assert (result["exit"], result["queued"]) == (130, 1)
+    assert [(job["path"], job["state"]) for job in result["jobs"]] == [(path, "queued")]

@@ -232,7 +232,7 @@ OF_A_URL = (
     Fault("a URL whose host has no address", _url("https://no.such.host.invalid/1"), Kind.NOWHERE),
     Fault("a URL where nobody listens", _url("http://127.0.0.1:1/in/1"), Kind.NOWHERE),
     Fault("a URL where TLS fails", _plain_port, Kind.NOWHERE),
-    Fault("a URL over plain HTTP", _url("http://upload.invalid/1"), Kind.CREDENTIALS),
+    Fault("a URL over plain HTTP", _url("http://upload.invalid/1"), Kind.SERVICE),
     Fault("a URL that is none", _url("upload here please"), Kind.SERVICE),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import shutil
 import time
 from datetime import datetime
@@ -12,9 +13,14 @@ from pathlib import Path
 import pytest
 from upload.pipeline import Rig, rig, wait_for
 
-from megamax_sync.job import JobState
+from megamax_sync.clock import Clock
+from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.sandbox import Fault
+from megamax_sync.store import NewJob, Store
 from megamax_sync.track import tracker
+from megamax_sync.track.cadence import Cadence
+from megamax_sync.track.conversion import Conversion
+from megamax_sync.track.usual import Usual
 
 DONE, FAILED, PROCESSING = JobState.DONE, JobState.FAILED, JobState.PROCESSING
 
@@ -449,3 +455,64 @@ def test_a_deleted_watch_folder_keeps_the_sidecar_owed(tmp_path: Path) -> None:
         os.rename(tmp_path / "away", made.drop)
         made.wait_done("a.mp4")
         assert (made.sidecar("a.mp4") or {})["mirrors"]
+
+
+def test_a_shorter_interval_counts_from_the_next_start_on(tmp_path: Path) -> None:
+    """What an earlier run has put off for an hour is asked about within the present interval."""
+    with rig(tmp_path, step=60) as made:
+        hashid = uploaded(made, POLL_SECONDS="3600")
+        wait_for(lambda: (made.the_job("a.mp4").check_at or 0.0) > time.time() + 1800)
+        made.stop()
+        made.start(POLL_SECONDS="0.5")
+        due = made.the_job("a.mp4").check_at
+        assert due is not None
+        made.sandbox.set_status(hashid, "converted")
+        made.wait_done("a.mp4")
+
+
+def test_what_is_brought_forward_is_spread(tmp_path: Path) -> None:
+    """Over one interval; what is in conversion for long, and so seldom asked about, stays."""
+    clock = Clock()
+    with Store(str(tmp_path / "queue.db"), clock) as store:
+        now = clock.now()
+        for number in range(200):
+            make_processing(store, number, check_at=now + 3600.0, checks=1)
+        old = make_processing(store, 1000, check_at=now + 300.0, checks=60)
+        cadence = Cadence(15.0, rng=random.Random(1))
+        Conversion(store, cadence, Usual(store.settings), clock).bring_forward()
+        dues = sorted((job.check_at or 0.0) - now for job in store.views.jobs() if job.id != old.id)
+        assert -0.1 <= dues[0] < 1.0
+        assert 14.0 < dues[-1] <= 16.0
+        assert 6.0 < dues[100] < 9.0
+        assert (fetched(store, old).check_at or 0.0) - now == pytest.approx(300.0)
+
+
+def make_processing(store: Store, number: int, **columns: object) -> Job:
+    """Have a file that is in conversion."""
+    path = b"/w/%d.mp4" % number
+    stamp = FileStamp(1, number, 100, 1, 1)
+    (job,) = store.jobs.add_each([NewJob(path, stamp, b"/w", None, "test")], ready=True)
+    claimed = store.jobs.claim("owner", [path])
+    assert claimed is not None
+    store.jobs.arrived(
+        claimed,
+        hashid=f"hash{number}",
+        status="onqueue",
+        name="name",
+        size=100,
+        uploaded_at=None,
+        fingerprint=None,
+        stamp=stamp,
+        reason="test",
+    )
+    made = store.jobs.get(job)
+    assert made is not None
+    assert store.tracking.track(made, **columns)
+    return made
+
+
+def fetched(store: Store, job: Job) -> Job:
+    """The job as it is now."""
+    fresh = store.jobs.get(job.id)
+    assert fresh is not None
+    return fresh

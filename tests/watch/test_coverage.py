@@ -126,6 +126,7 @@ def test_folders_without_a_watch_are_polled(field: Field, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         Observer, "covers", lambda self, folder: b"bare" not in folder and covers(self, folder)
     )
+    monkeypatch.setattr(limits, "refusal", lambda _folder: OSError(28, "No space left on device"))
     watcher = field.watch(observe=True)
     field.run(watcher)
     assert watcher.coverage.problem() is None

@@ -88,6 +88,7 @@ class Library:
             self.clock,
             lost=lambda _root: False,
             visited=self.visited,
+            unreadable=lambda _folder, _why: None,
             queue=self,
             offer=self.offer,
             beat=lambda: None,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from megamax_sync.watch import limits
+from megamax_sync.watch.observer import Observer
 from megamax_sync.watch.roots import Roots
+from megamax_sync.watch.watcher import Watcher
 
-from .field import Field
+from .field import Field, until
 
 
 @pytest.fixture
@@ -176,3 +180,114 @@ def test_a_mount_over_a_watched_folder_is_walked(field: Field, mount: Callable[.
     field.file("a.mkv")
     field.run(watcher, ahead=11)
     assert field.queued() == {"drop/a.mkv"}
+
+
+def no_limit_is_named(watcher: Watcher, said: Sequence[Mapping[str, object]]) -> None:
+    """Nobody is told to raise a limit that was not reached."""
+    assert watcher.coverage.problem() is None
+    assert [one for one in said if one["event"] == "watch.degraded"] == []
+    assert watcher.coverage.kind == "inotify"
+
+
+@pytest.mark.usefixtures("no_canaries")
+def test_a_mount_over_a_folder_below_is_walked_and_watched(
+    field: Field, mount: Callable[..., None]
+) -> None:
+    """It comes without any event, and so do its files; with it goes what it has covered."""
+    watcher = field.watch(field.base, observe=True)
+    with capture_logs() as said:
+        field.run(watcher)
+        mount(there=True)
+        field.file("a.mkv")
+        field.run(watcher, ahead=6)
+        field.run(watcher, ahead=60)
+        assert field.queued() == {"drop/a.mkv"}
+        # Its later events arrive.
+        field.file("b.mkv")
+        until(lambda: watcher._walker.busy)
+        field.run(watcher)
+        assert field.queued() == {"drop/a.mkv", "drop/b.mkv"}
+        mount(there=False)
+        until(lambda: watcher._walker.busy)
+        field.run(watcher, ahead=6)
+        field.run(watcher, ahead=3)
+        # As do those of what lay below it.
+        field.file("c.mkv")
+        until(lambda: watcher._walker.busy)
+        field.run(watcher)
+        assert "drop/c.mkv" in field.queued()
+    no_limit_is_named(watcher, said)
+
+
+@pytest.mark.usefixtures("no_canaries")
+def test_an_unmounted_watched_folder_is_not_taken_for_a_limit(
+    field: Field, mount: Callable[..., None]
+) -> None:
+    """Its watches are gone with it: it is missing, and nothing else is said of it."""
+    mount(there=True)
+    field.file("in/a.mkv")
+    watcher = field.watch(observe=True)
+    with capture_logs() as said:
+        field.run(watcher)
+        mount(there=False)
+        until(lambda: watcher._walker.busy)
+        for _ in range(3):
+            field.run(watcher, ahead=6)
+        assert "watched folders are missing" in (watcher.coverage.problem() or "")
+        mount(there=True)
+        field.file("b.mkv")
+        for _ in range(3):
+            field.run(watcher, ahead=6)
+    no_limit_is_named(watcher, said)
+    assert watcher.coverage.visited(os.fsencode(field.drop))
+
+
+@pytest.mark.usefixtures("no_canaries")
+def test_a_folder_whose_watch_is_gone_is_watched_again(field: Field) -> None:
+    """The kernel takes one, so none is missing for a limit; later events in it arrive."""
+    inner = field.file("in/a.mkv").parent
+    watcher = field.watch(observe=True)
+    with capture_logs() as said:
+        field.run(watcher)
+        observer = watcher.coverage._observer
+        assert observer is not None
+        (_, group, path) = observer._holding(os.fsencode(inner))[0]
+        with group._lock:
+            group._remove_callbacks([group._active_callbacks_by_path[path]])
+        assert not watcher.coverage.visited(os.fsencode(inner))
+        field.run(watcher, ahead=3)
+        assert watcher.coverage.visited(os.fsencode(inner))
+        field.file("in/b.mkv")
+        until(lambda: watcher._walker.busy)
+        field.run(watcher)
+    assert field.queued() == {"drop/in/a.mkv", "drop/in/b.mkv"}
+    no_limit_is_named(watcher, said)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(12, "Cannot allocate memory"), "the kernel takes no watch (Cannot allocate"),
+        (OSError(28, "No space left on device"), "the limit on inotify watches is reached"),
+        (None, "they give no events, for no known reason"),
+    ],
+)
+def test_why_a_folder_is_not_watched_is_found_out(
+    field: Field, monkeypatch: pytest.MonkeyPatch, error: OSError | None, reason: str
+) -> None:
+    """By trying: what the kernel says is what is said."""
+    (field.drop / "in").mkdir()
+    monkeypatch.setattr(Observer, "covers", lambda _self, folder: not folder.endswith(b"/in"))
+    monkeypatch.setattr(limits, "refusal", lambda _folder: error)
+    watcher = field.watch(observe=True)
+    field.run(watcher)
+    field.run(watcher, ahead=3)
+    assert reason in (watcher.coverage.problem() or "")
+
+
+def test_the_kernel_is_asked_whether_it_takes_a_watch(tmp_path: Path) -> None:
+    """Its own error is what comes back."""
+    assert limits.refusal(os.fsencode(tmp_path)) is None
+    error = limits.refusal(os.fsencode(tmp_path / "gone"))
+    assert error is not None
+    assert error.strerror == "No such file or directory"

@@ -143,12 +143,13 @@ def test_the_programs_own_folders_are_private(tmp_path: Path) -> None:
             "MEGAMAX_SIDECAR_DIR": str(inner),
         }
     )
-    names = [link / "state", link / "sidecars", real / "state", real / "sidecars"]
-    assert set(settings_rules(settings).private) == {os.fsencode(name) for name in names}
+    own = settings_rules(settings)
+    inside = os.fsencode(link / "sidecars")
+    assert set(own.private) == {os.fsencode(link / "state"), inside}
     assert settings_rules(settings, watched=False).private == ()
-    assert settings_rules(settings).unwanted(os.fsencode(inner / "a.mkv"), os.fsencode(inner)) is (
-        None
-    )
+    # All three are one place, in which the inner one is a watched folder of its own.
+    assert own.roots == (os.fsencode(link), inside)
+    assert own.unwanted(inside + b"/a.mkv", inside) is None
 
 
 def test_the_innermost_folder_decides() -> None:

@@ -123,7 +123,7 @@ def test_links_and_what_is_no_file_are_left_out_by_name(tmp_path: Path) -> None:
         "empty.mkv": "empty",
         "link.mkv": "symlink",
         "dangling.mkv": "symlink",
-        "folder": "extension",
+        "folder": "symlink",
         "loop.mkv": "symlink",
         "pipe.mkv": "not-regular",
         "socket.mkv": "not-regular",

@@ -69,6 +69,7 @@ def walker(tmp_path: Path, clock: StillClock, log: Log) -> Walker:
         clock,
         lost=lambda _root: False,
         visited=log.visited,
+        unreadable=lambda _folder, _why: None,
         queue=log,
         offer=log.offer,
         beat=lambda: None,

@@ -11,7 +11,7 @@ import pytest
 from megamax_sync.errors import StoreError, UploadCancelled
 from megamax_sync.job import JobState
 from megamax_sync.watch import companions as companions_module
-from megamax_sync.watch import probe
+from megamax_sync.watch import probe, unreadable
 from megamax_sync.watch import settler as settler_module
 from megamax_sync.watch import walker as walker_module
 from megamax_sync.watch import watcher as watcher_module
@@ -595,7 +595,7 @@ def test_a_folder_that_cannot_be_read_is_said_once(
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(walker_module, "_log", Log())
+    monkeypatch.setattr(unreadable, "_log", Log())
     monkeypatch.setattr(os, "scandir", refusing)
     watcher = field.watch(rescan=100)
     field.run(watcher)
@@ -603,7 +603,7 @@ def test_a_folder_that_cannot_be_read_is_said_once(
     expected = {
         "event": "watch.degraded",
         "path": os.fsencode(field.drop / "in"),
-        "error": "Permission denied",
+        "error": "the folder cannot be read (Permission denied)",
     }
     assert said == [expected]
 
