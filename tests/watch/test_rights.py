@@ -156,3 +156,15 @@ def test_a_folder_that_goes_unread_is_forgotten(tmp_path: Path) -> None:
     folders.tick(21.0)
     assert folders.problem() is None
     assert marked == []
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_not_passed_over(field: Field) -> None:
+    """Its names are known, and nothing of what they name."""
+    inner = field.file("in/a.mkv").parent
+    inner.chmod(0o600)
+    watcher = field.watch()
+    field.run(watcher)
+    assert problem(watcher).startswith(f"1 folders cannot be read: {inner} (Permission denied)")
+    inner.chmod(0o700)
+    field.run(watcher, ahead=POLL_SECONDS)
+    assert field.queued() == {"drop/in/a.mkv"}
