@@ -36,7 +36,9 @@ def _by_the_wrong_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WrongClock, "wrong", 0.0)
 
 
-@pytest.mark.parametrize("wrong", [YEARS, -YEARS, -time.time() + 86400.0], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [YEARS, -YEARS, -time.time() + 86400.0], ids=["ahead", "behind", "in 1970"]
+)
 def test_a_start_by_a_clock_that_is_wrong_by_years_recovers(tmp_path: Path, wrong: float) -> None:
     """By the wrong one, the right one, and again: nothing waits, and each is sent once."""
     with rig(tmp_path) as made:
