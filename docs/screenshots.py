@@ -53,7 +53,7 @@ def busy(made: Site) -> None:
         {"job": job.id, "sent": int(job.stamp.size * share), "size": job.stamp.size, "rate": rate}
         for job, share, rate in zip(uploads, (0.72, 0.18), (9.4e6, 6.1e6), strict=True)
     ]
-    parts["bwlimit"] = "20M"
+    parts["bwlimit"] = 20 << 20
     made.live = parts
     _throughput(made, [max(0.0, 14e6 + dice.gauss(0, 2.2e6)) for _ in range(119)])
 

@@ -24,6 +24,7 @@ from megamax_sync.config import load
 from megamax_sync.daemon import Daemon
 from megamax_sync.errors import CredentialsRejected, MegamaxError, ServiceFault, ServiceUnreachable
 from megamax_sync.job import FileStamp, JobState
+from megamax_sync.stages import Stages
 from megamax_sync.state import StateFolder
 
 WEEK = 7 * 86400.0
@@ -161,7 +162,7 @@ def test_a_week_long_outage_is_a_bounded_number_of_requests_and_lines(
     outage = Outage(week.api, week.upload)
     clock = TurningClock(threads=3)
     monkeypatch.setattr("megamax_sync.daemon.Clock", lambda: clock)
-    monkeypatch.setattr(Daemon, "_client", lambda *_: outage)
+    monkeypatch.setattr(Stages, "_client", lambda *_: outage)
     settings = load(
         environ={
             "MEGAMAX_LOGIN": "someone@example.org",

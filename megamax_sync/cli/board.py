@@ -104,13 +104,9 @@ class Board:
             facts.append(f"running as process {daemon['pid']}")
         if daemon["observer"]:
             facts.append(daemon["observer"])
-        if daemon["bwlimit"] is not None:
-            facts.append(f"limit {self._limit(daemon['bwlimit'])}")
+        if daemon["bwlimit"]:
+            facts.append(f"limit {human_size(daemon['bwlimit'])}/s")
         return self._text(self._dot.join(facts), style="bold")
-
-    @staticmethod
-    def _limit(limit: object) -> str:
-        return f"{human_size(limit)}/s" if isinstance(limit, int | float) else str(limit)
 
     def _problems(self, seen: Snapshot) -> list[Text]:
         daemon, lines = seen.document["daemon"], []

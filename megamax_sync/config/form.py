@@ -10,7 +10,7 @@ from pydantic_core import core_schema
 #: The largest size that SQLite, and so the queue, can hold.
 MAX_SIZE = 2**63 - 1
 
-_SHOWN = 80
+_SHOWN = 160
 
 
 class InvalidValueError(ValueError):

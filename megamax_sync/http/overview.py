@@ -275,7 +275,8 @@ def _done(now: Snapshot) -> Html:
 
 def _limit(now: Snapshot) -> Html:
     in_force = now.document["daemon"]["bwlimit"]
-    text = "no limit" if in_force in {None, "", "off"} else str(in_force)
+    # Bytes a second; 0 for no limit, and None of an instance that has only begun.
+    text = words.rate(in_force) if in_force else "no limit"
     source = " (set here)" if now.limit_set is not None else ""
     return tag("p", "Bandwidth: ", tag("strong", text), source, id="limit", class_="dim")
 

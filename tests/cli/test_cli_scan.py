@@ -206,10 +206,10 @@ def test_a_daemon_that_does_not_answer_holds_up_nobody(program: Program) -> None
         try:
             began = time.monotonic()
             assert program.run("--timeout", "1", "--scan").status == 75
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             began = time.monotonic()
             assert program.run("pause").status == 0
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 20
         finally:
             daemon.process.send_signal(signal.SIGCONT)
 
@@ -223,7 +223,7 @@ def test_a_queue_that_is_held_for_long_is_waited_for_as_long_as_wanted(program: 
             connection.execute("BEGIN IMMEDIATE")
             began = time.monotonic()
             assert program.run("--timeout", "1", "--scan").status == 75
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 20
             result = program.run("pause")
             assert result.status == 75
             assert "held by another process" in "".join(result.faults())

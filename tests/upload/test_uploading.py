@@ -217,7 +217,7 @@ def test_a_file_only_touched_while_it_is_sent_is_done(tmp_path: Path, how: str) 
 def test_a_file_that_shrinks_while_it_is_sent_is_discarded(tmp_path: Path) -> None:
     """Another size is another content."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.5), 1)
+        made.faults.add("upload", Fault.delay(3.0), 1)
         made.put("a.mp4")
         made.start()
         wait_for(lambda: made.calls("upload") == 1)
