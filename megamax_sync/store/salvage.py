@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 from urllib.parse import quote_from_bytes
 
@@ -92,9 +93,7 @@ def _rows(
     for order in ("", " DESC"):
         sql = f"SELECT {key}, {', '.join(columns)} FROM {table} WHERE {where} ORDER BY {key}{order}"
         try:
-            for row in connection.execute(sql):
-                if row[0] in found:
-                    break
+            for row in takewhile(lambda row: row[0] not in found, connection.execute(sql)):
                 found[row[0]] = row[1:]
         except (sqlite3.Error, OverflowError):
             continue

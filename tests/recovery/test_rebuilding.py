@@ -230,7 +230,7 @@ def test_what_stands_nowhere_else_is_saved_from_a_damaged_queue(tmp_path: Path) 
         wait_for(lambda: store.journal.unknown_of(made.the_job("lost.mp4")))
         store.orders.forget(made.the_job("b.mp4"))
         store.journal.discarded(1, "an orphan", "it changed")
-        stamp = made.the_job("a.mp4").stamp
+        stamp = FileStamp.of(elsewhere.stat())
         store.jobs.add(
             os.fsencode(elsewhere), stamp, root=None, folder=7, ready=False, reason="handed in"
         )
