@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 # Processes that share the tests, most of which wait most of the time; 0 for none but pytest's own.
-TEST_JOBS ?= 4
+TEST_JOBS ?= 3
 # Least branch coverage in total, and the rooms that may have no branch untested.
 GATES ?= 95
 FULL := */megamax_sync/store/*,*/megamax_sync/job.py,*/megamax_sync/api/retry.py,*/megamax_sync/sidecar/*

@@ -70,6 +70,10 @@ class Patience:
 class Loop(abc.ABC):
     """One thread of the daemon. Subclasses write :meth:`step`."""
 
+    #: Seconds to gather changes for, before the step that they have called for: while many files
+    #: are sent there are hundreds a second, and a step for each would cost more than the sending.
+    lull = 0.0
+
     def __init__(
         self,
         name: str,
@@ -190,7 +194,9 @@ class Loop(abc.ABC):
     def _wait(self, seen: int, seconds: float | None) -> None:
         self._resting = True
         if not self.stop_event.is_set():
-            self._changes.wait(seen, seconds)
+            changed = self._changes.wait(seen, seconds) != seen
+            if changed and self.lull:
+                self.stop_event.wait(self.lull)
         self._rested()
 
     def _rested(self) -> None:

@@ -44,6 +44,8 @@ _SLICE = 0.1
 class Keeper(Loop):
     """Looks after the queue's file, and after the sidecars."""
 
+    lull = 0.2
+
     def __init__(
         self,
         *,

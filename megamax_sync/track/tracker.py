@@ -43,6 +43,8 @@ _WRITE_SECONDS = 1.0
 class Tracker(Loop):
     """Asks, notices changes, fetches links, renews them, and has the sidecars written."""
 
+    lull = 0.05
+
     def __init__(
         self,
         *,

@@ -35,6 +35,8 @@ class _Elsewhere(Exception):
 class Comparer(Loop):
     """Clears jobs for sending, or has them wait for the one that has their content."""
 
+    lull = 0.02
+
     def __init__(
         self,
         store: Store,

@@ -38,6 +38,8 @@ _TAKES_IN = 120.0
 class Watcher(Loop):
     """Scans, waits until files are finished, and queues them."""
 
+    lull = 0.05
+
     def __init__(
         self,
         store: Store,
