@@ -183,6 +183,10 @@ class Machine(RuleBasedStateMachine):
         """Whether ``drop`` is such that nothing is to be concluded from what it lacks."""
         return (self.away is not None or self.doubted) and not self._entries("drop")
 
+    def _is_empty(self, job: Job) -> bool:
+        """Whether its folder holds nothing: at a start, one that lacks its disk looks like that."""
+        return job.root is not None and not self._entries(os.path.basename(os.fsdecode(job.root)))
+
     # -- what is right -----------------------------------------------------------------------
 
     def _note(self) -> None:
@@ -229,7 +233,7 @@ class Machine(RuleBasedStateMachine):
                 job.state is JobState.QUEUED
                 and job.path not in finished
                 and not self._unfinished(job)
-                and not (lost and not job.ready)
+                and not (not job.ready and (lost or self._is_empty(job)))
             ):
                 wrong.append(f"{job.path!r} is queued and is not wanted: {job}")
         for path in (self.away or set()) if lost else set():
