@@ -459,7 +459,7 @@ def test_only_what_is_wanted_is_sent(tmp_path: Path) -> None:
             wait_for(done)
             steps = count_steps(daemon)
             assert not daemon.stopping.wait(0.5)
-            assert steps() <= 4
+            assert steps() <= 15
             assert len(made.sandbox.files()) == 1
             with pytest.raises(StateFolderInUse):
                 StateFolder(settings.state_dir).lock()

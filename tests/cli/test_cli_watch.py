@@ -118,9 +118,9 @@ def test_problems_come_first(store: Store) -> None:
     """Before everything else, with what they are; a pause, too."""
     store.settings.paused = True
     live = {**LIVE, "problem": "credentials", "problem_detail": "the service\nrejects", "bwlimit":
-            "2M", "observer": None}  # fmt: skip
+            2 << 20, "observer": None}  # fmt: skip
     lines = drawn(store, live)
-    assert lines[0].endswith("limit 2M")
+    assert lines[0].endswith("limit 2.0 MiB/s")
     assert lines[1].startswith("! credentials: the service\\nrejects")
     assert lines[2].startswith("! paused")
 
