@@ -63,8 +63,9 @@ def wait_for(root: Root, settings: Settings, places: Sequence[bytes], *, handed_
     folder = StateFolder(settings.state_dir)
     folder.make()
     redactor = Redactor()
-    mark = mark_of(folder)
+    # The signals first: the queue may be held by somebody else, for as long as it likes.
     with Signals() as signals, progress.display(as_json=root.json) as display:
+        mark = mark_of(folder)
         # Only now: on a terminal the display has put itself between the log and stderr.
         start_log(settings, redactor, quiet=display.on_terminal)
         errand = Errand(

@@ -120,9 +120,11 @@ class Proving(JobTable):
         elif jobs:
             self.database.write_each(sql.format("id = ?"), [(job,) for job in jobs])
 
-    def looked_up(self, job: Job) -> None:
-        """The account does not have it: it may be sent."""
-        self.database.write("UPDATE job SET lookup = 0 WHERE id = ?", job.id)
+    def looked_up(self, *jobs: Job) -> None:
+        """The account does not have them: they may be sent."""
+        self.database.write_each(
+            "UPDATE job SET lookup = 0 WHERE id = ?", [(job.id,) for job in jobs]
+        )
 
     def rests_of_lookups(self) -> int:
         """Count the jobs for which the list still has to be asked."""

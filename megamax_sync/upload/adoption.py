@@ -98,8 +98,12 @@ class Adoption:
         again = min((look for look in looks if look > now), default=None)
         for folder in dict.fromkeys((None, job.folder)):
             while (remote := self._find(client, job, folder, since, beat)) is not None:
-                if not self._is_meant(job, remote, beat):
-                    self._store.jobs.looked_up(job)
+                twins = self._store.jobs.twins(job)
+                if twins and not self._are_one(job, twins, beat):
+                    # All of them, now: one alone would look as if it were meant, once its twins
+                    # have arrived.
+                    self._say_ambiguous(job, remote, twins)
+                    self._store.jobs.looked_up(job, *twins)
                     return 0.0
                 if self._take(job, remote, beat):
                     return None
@@ -125,11 +129,8 @@ class Adoption:
             return None
         return choose(job, listed, self._store.journal.owned(one.hashid for one in listed))
 
-    def _is_meant(self, job: Job, remote: RemoteFile, beat: Callable[[], None]) -> bool:
-        """Tell whether the listed file can be no other file of ours."""
-        twins = self._store.jobs.twins(job)
-        if not twins or self._are_one(job, twins, beat):
-            return True
+    @staticmethod
+    def _say_ambiguous(job: Job, remote: RemoteFile, twins: Sequence[Job]) -> None:
         _log.warning(
             "upload.ambiguous",
             job=job.id,
@@ -137,7 +138,6 @@ class Adoption:
             hashid=remote.hashid,
             others=[os.fsdecode(one.path) for one in twins[:_COMPARED]],
         )
-        return False
 
     @staticmethod
     def _are_one(job: Job, twins: Sequence[Job], beat: Callable[[], None]) -> bool:

@@ -61,12 +61,16 @@ def test_without_the_setting_nobody_asks(tmp_path: Path) -> None:
         assert made.calls("upload") == 1
 
 
-def test_two_videos_of_one_name_and_size_are_both_sent(tmp_path: Path) -> None:
-    """One of them is in the account, and nobody can tell which: no sidecar names a wrong one."""
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_two_videos_of_one_name_and_size_are_both_sent(tmp_path: Path, workers: str) -> None:
+    """One of them is in the account, and nobody can tell which: no sidecar names a wrong one.
+
+    Not even once the other has been sent, and is no twin to choose from any more.
+    """
     with rig(tmp_path) as made:
         first, second = made.put("one/ep 1.mp4"), made.put("two/ep 1.mp4")
         by_hand(made, "ep 1.mp4", first)
-        made.start(ADOPT="true")
+        made.start(ADOPT="true", WORKERS=workers)
         made.wait_done("one/ep 1.mp4", "two/ep 1.mp4")
         assert made.calls("upload") == 2
         assert (len(made.remote(first)), len(made.remote(second))) == (2, 1)
