@@ -28,7 +28,7 @@ $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 # The interpreter that the environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
 
-.PHONY: help demo test test-systemd test-container docs pictures screenshots check format bench chaos lock clean
+.PHONY: help demo test test-systemd test-container docs pictures screenshots check format bench chaos matrix lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -93,6 +93,9 @@ format: $(STAMP) ## lay the code out as `make check` wants it
 
 bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --files 200' for less, printed only
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
+
+matrix: $(STAMP) ## every fault at every call of the service, three times each; three minutes
+	@MATRIX=all $(BIN)/pytest -q -s tests/matrix
 
 chaos: $(STAMP) ## kill -9 everywhere, 1,000 times; CHAOS_ARGS='--kills 200 --seed 7' for other figures
 	@cd tests && ../$(BIN)/python -m chaos $(CHAOS_ARGS)

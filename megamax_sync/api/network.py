@@ -27,6 +27,8 @@ from typing import Any
 
 import httpcore
 
+from megamax_sync.api.sessions import Sessions
+
 #: Seconds of waiting over which a receiver's rate is judged.
 RATE_WINDOW = 60.0
 #: OpenSSL tells of progress only after a whole write; a slow receiver must be seen to take some.
@@ -65,6 +67,7 @@ class Backend(httpcore.NetworkBackend):
         self._open: set[socket.socket] = set()
         #: How often it was aborted.
         self.aborts = 0
+        self.sessions = Sessions()
         #: Called whenever a receiver has taken bytes.
         self.alive: Callable[[], None] = lambda: None
         #: Entered for each wait, with the seconds after which it ends by itself.
@@ -260,6 +263,8 @@ class Stream(httpcore.NetworkStream):
 
     def close(self) -> None:
         """Close the connection."""
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._backend.sessions.keep(self._sock)
         self._backend.drop(self._sock)
 
     def start_tls(
@@ -272,8 +277,13 @@ class Stream(httpcore.NetworkStream):
 
         def wrap() -> ssl.SSLSocket:
             return ssl_context.wrap_socket(
-                self._sock, server_hostname=server_hostname, do_handshake_on_connect=False
+                self._sock,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                session=session,
             )
+
+        session = self._backend.sessions.of(ssl_context, server_hostname)
 
         with (
             _errors(httpcore.ConnectTimeout, httpcore.ConnectError),

@@ -20,6 +20,7 @@ class Scrubber:
     """Takes ``secrets`` out of texts, in each form in which a server may send them back."""
 
     def __init__(self, *secrets: str) -> None:
+        self.secrets = secrets
         forms = {form for secret in secrets if secret for form in _forms(secret)}
         longest_first = sorted(forms, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)

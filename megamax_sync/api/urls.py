@@ -25,7 +25,7 @@ def parse(url: str) -> httpx.URL | None:
     labels = parsed.raw_host.removesuffix(b".").split(b".")
     if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
         return None
-    return parsed.copy_with(fragment=None)
+    return parsed.copy_with(fragment=None) if parsed.fragment else parsed
 
 
 def _url(text: str) -> httpx.URL:

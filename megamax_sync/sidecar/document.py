@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Sequence
 from importlib import resources
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from megamax_sync.api.models import DirectLink, MirrorGroup
 from megamax_sync.clock import iso
@@ -18,6 +20,7 @@ from megamax_sync.job import Job
 
 #: What is longer was not written by us, in bytes.
 _LONGEST = 16 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 Url = Annotated[str, Field(pattern=r"^https?://")]
@@ -188,10 +191,13 @@ def encode(sidecar: Sidecar) -> bytes:
 
     Those are what Python's ``surrogateescape`` reads back without loss.
     """
-    text = json.dumps(sidecar.model_dump(by_alias=True), ensure_ascii=False, indent=1)
-    return "".join(
-        f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in text + "\n"
-    ).encode()
+    try:
+        text = sidecar.model_dump_json(by_alias=True, indent=1)
+    except PydanticSerializationError:
+        # It takes no surrogates, and is twenty times as fast with all else.
+        text = json.dumps(sidecar.model_dump(by_alias=True), ensure_ascii=False, indent=1)
+        text = _SURROGATE.sub(lambda one: f"\\u{ord(one[0]):04x}", text)
+    return f"{text}\n".encode()
 
 
 def read(path: bytes) -> Sidecar | None:

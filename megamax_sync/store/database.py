@@ -26,6 +26,7 @@ from megamax_sync.errors import (
 )
 from megamax_sync.filesystem import is_remote
 from megamax_sync.store import copies, places
+from megamax_sync.store.changes import Changes, WorkToSend
 from megamax_sync.store.faults import translated
 from megamax_sync.store.scripts import statements
 
@@ -75,8 +76,9 @@ class Database:
         self._patience = patience
         self._lock = threading.RLock()
         self._depth = 0
-        self._changed = threading.Condition()
-        self._version = 0
+        self._changes = Changes()
+        #: What wakes those who send: not every commit is their business.
+        self.work_to_send = WorkToSend()
         with translated(path):
             self._connection = self._connect(writable, immutable)
             try:
@@ -139,6 +141,7 @@ class Database:
                 if 0 < version < len(known):
                     self._keep_a_copy(version, len(known))
                 self._upgrade(known)
+        self.work_to_send.observe(self._connection)
 
     def _upgrade(self, known: Sequence[str]) -> None:
         run = self._connection.execute
@@ -212,7 +215,8 @@ class Database:
             changed = self._connection.total_changes != before
         # Looking for work in vain is no change: those who wake for it would wake one another.
         if changed:
-            self.wake()
+            self._changes.wake()
+            self.work_to_send.committed()
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         with translated(self.path):
@@ -292,19 +296,16 @@ class Database:
     @property
     def version(self) -> int:
         """Counts up at every commit of ours that changed rows, and at every :meth:`wake`."""
-        return self._version
+        return self._changes.version
 
     def wake(self) -> None:
-        """Wake everybody who waits for a change: after a commit, and for another process's."""
-        with self._changed:
-            self._version += 1
-            self._changed.notify_all()
+        """Wake everybody who waits for a change, whichever it is: another process's, say."""
+        self._changes.wake()
+        self.work_to_send.wake()
 
     def wait(self, seen: int, timeout: float | None) -> int:
         """Wait until :attr:`version` is no longer ``seen``, ``timeout`` seconds at the most."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._version != seen, timeout)
-            return self._version
+        return self._changes.wait(seen, timeout)
 
 
 def _uri_path(path: str) -> str:

@@ -154,26 +154,33 @@ class Tracker(Loop):
             if said is None:
                 self._conversion.denied(job)
             elif self._conversion.heard(job, said):
-                converted += self._fresh(job)
+                # Its links at once: one sidecar then shows both.
+                failed = self._finish(self._fresh(job)) or failed
         for job in converted:
-            try:
-                self._fetch_links(job)
-                answered += 1
-            except RemoteFileMissing:
-                answered += 1
-                self._conversion.denied(job)
-            except ServiceError as error:
-                self._conversion.postpone(job)
-                if not error.answered:
-                    raise
-                failed = error
+            error = self._finish(job)
+            answered += error is None
+            failed = error or failed
         if failed is not None and not answered:
             # Not one file, the service is in trouble.
             raise failed
 
-    def _fresh(self, job: Job) -> list[Job]:
-        fresh = self._store.jobs.get(job.id)
-        return [] if fresh is None else [fresh]
+    def _finish(self, job: Job | None) -> ServiceError | None:
+        """Fetch a converted file's links; return what went wrong with this file alone."""
+        if job is None:
+            return None
+        try:
+            self._fetch_links(job)
+        except RemoteFileMissing:
+            self._conversion.denied(job)
+        except ServiceError as error:
+            self._conversion.postpone(job)
+            if not error.answered:
+                raise
+            return error
+        return None
+
+    def _fresh(self, job: Job) -> Job | None:
+        return self._store.jobs.get(job.id)
 
     # -- links -------------------------------------------------------------------------------
 

@@ -90,7 +90,7 @@ class Uploader(Loop):
         """
         super().__init__(
             f"uploader-{number}",
-            changes=store.database,
+            changes=store.database.work_to_send,
             clock=clock,
             stop=stop,
             on_error=on_error,

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megamax_sync import errors
-from megamax_sync.api import MegamaxClient, MultipartFile, network, urls
+from megamax_sync.api import MegamaxClient, MultipartFile, network, sessions, urls
 
 from .server import KEY, LOGIN, Server, read_head, reply, success
 
@@ -49,6 +49,36 @@ def test_stalled_receiver(server_tls: ssl.SSLContext, certificate: Path, secure:
         pytest.raises(errors.ServiceUnreachable, match="WriteTimeout"),
     ):
         client.upload(server.url, big())
+
+
+def test_the_next_connection_goes_on_with_the_session(
+    server_tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each upload has a connection of its own, and only the first a whole handshake; of each trust."""
+    taken = success({"hashid": "9mO", "name": "a.mp4", "size": 3, "status": "onqueue"})
+    server = Server(lambda _request: reply(200, taken), tls=server_tls)
+
+    def upload(client: MegamaxClient) -> None:
+        client.upload(server.url, MultipartFile(io.BytesIO(b"abc"), name="a.mp4", size=3))
+
+    def hits() -> int:
+        return server_tls.session_stats()["hits"]
+
+    before = hits()
+    with server, MegamaxClient(server.url, LOGIN, KEY, ca_file=str(certificate)) as client:
+        for _ in range(3):
+            upload(client)
+        assert hits() - before == 2
+        with MegamaxClient(server.url, LOGIN, KEY, verify_upload_tls=False) as careless:
+            upload(careless)
+            assert hits() - before == 2
+            upload(careless)
+            assert hits() - before == 3
+        # Of more hosts than are kept, the one that was left longest ago is let go.
+        monkeypatch.setattr(sessions, "_MOST", 0)
+        upload(client)
+        upload(client)
+        assert hits() - before == 4
 
 
 @pytest.mark.parametrize("secure", [False, True])

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -357,6 +358,41 @@ def test_looking_in_vain_wakes_nobody(store: Store) -> None:
     with pytest.raises(KeyError):
         break_off(store, KeyError())
     assert store.database.wait(seen, 0.0) == seen
+
+
+def test_those_who_send_are_woken_by_their_own_work_alone(store: Store) -> None:
+    """A job in the queue, the end of an attempt or of a pause; not what becomes of an upload."""
+
+    def woken(change: Callable[[], object]) -> bool:
+        seen, any_change = store.database.work_to_send.version, store.database.version
+        change()
+        assert store.database.version > any_change
+        return store.database.work_to_send.version > seen
+
+    jobs, journal = store.jobs, store.journal
+    assert woken(lambda: queue(store))
+    assert not woken(lambda: jobs.claim("me"))
+    job = jobs.latest(b"/v/a.mp4")
+    assert job is not None
+    assert not woken(lambda: journal.begin(job))
+    assert not woken(lambda: journal.sending(1, 0.0))
+    assert not woken(lambda: journal.sent(1))
+    assert woken(lambda: journal.failed(1, "reset"))
+    assert woken(lambda: jobs.release(job, "again"))
+    queued = jobs.get(job.id)
+    assert queued is not None
+    assert not woken(lambda: jobs.skip(queued, "gone"))
+    for paused in (True, False):
+        assert woken(lambda: setattr(store.settings, "paused", paused))  # noqa: B023 - at once
+    assert not woken(lambda: store.settings.put("usual", "12"))
+    # A rollback may wake once too often, never once too little.
+    with pytest.raises(KeyError):
+        break_off(store, KeyError())
+    assert woken(lambda: queue(store, b"/v/b.mp4"))
+    # What another process has done nobody sees; whoever hears of it wakes all.
+    seen = store.database.work_to_send.version
+    store.database.wake()
+    assert store.database.work_to_send.wait(seen, None) > seen
 
 
 def test_no_wake_up_is_lost(store: Store) -> None:

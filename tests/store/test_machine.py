@@ -54,6 +54,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.store = Store(f"{self.folder.name}/queue.db", TurnedClock())
         self.model: dict[int, Expected] = {}
         self.hashids = 0
+        #: What could be claimed after the last rule, and how often those who send were woken by it.
+        self.claimable: set[int] = set()
+        self.woken = 0
 
     def teardown(self) -> None:
         self.store.close()
@@ -67,6 +70,21 @@ class QueueMachine(RuleBasedStateMachine):
             for at, other in self.model.items()
             if at != number
         )
+
+    def could_be_claimed(self) -> set[int]:
+        """The jobs that a claim would choose from."""
+        return {
+            number
+            for number, one in self.model.items()
+            if one.state is S.QUEUED and one.ready and not self.is_twin_open(number)
+        }
+
+    @invariant()
+    def who_sends_is_woken(self) -> None:
+        """Whenever there is more to send than before: nobody else tells a worker that waits."""
+        now, woken = self.could_be_claimed(), self.store.database.work_to_send.version
+        assert woken > self.woken or now <= self.claimable
+        self.claimable, self.woken = now, woken
 
     @rule(target=jobs, name=NAMES, size=st.integers(1, 2), ready=st.booleans())
     def enqueue(self, name: bytes, size: int, ready: bool) -> int:
@@ -88,11 +106,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def claim(self) -> None:
-        may = [
-            number
-            for number, one in sorted(self.model.items())
-            if one.state is S.QUEUED and one.ready and not self.is_twin_open(number)
-        ]
+        may = sorted(self.could_be_claimed())
         with self.store.transaction():
             job = self.store.jobs.claim("me")
             assert (job and job.id) == (may[0] if may else None)
