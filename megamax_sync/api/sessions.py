@@ -1,7 +1,7 @@
 """TLS sessions, kept for the next connection to the same host.
 
-Each upload has a connection of its own. A handshake that goes on with a session takes less than half
-of the processor time of a whole one, here and there, and no certificates travel.
+Each upload has a connection of its own. A handshake that goes on with a session takes less than
+half of the processor time of a whole one, here and there, and no certificates travel.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def test_stalled_receiver(server_tls: ssl.SSLContext, certificate: Path, secure:
 def test_the_next_connection_goes_on_with_the_session(
     server_tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each upload has a connection of its own, and only the first a whole handshake; of each trust."""
+    """Each upload has its own connection, and only the first of each trust a whole handshake."""
     taken = success({"hashid": "9mO", "name": "a.mp4", "size": 3, "status": "onqueue"})
     server = Server(lambda _request: reply(200, taken), tls=server_tls)
 

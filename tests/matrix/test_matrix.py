@@ -1,8 +1,8 @@
 """The fault matrix: every call, every fault, the first, the second and every time.
 
-All of it is 660 cells, and ``make matrix``. ``make test`` has each fault at each call at one of the
-three times, by a seed that it prints (``MATRIX_SEED`` takes it back), and each fault of an upload at
-all of them: there, a mistake would send twice.
+All of it is 660 cells, and ``make matrix``. ``make test`` has each fault at each call at one of
+the three times, by a seed that it prints (``MATRIX_SEED`` takes it back), and each fault of an
+upload at all of them: there, a mistake would send twice.
 """
 
 from __future__ import annotations
