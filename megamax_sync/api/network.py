@@ -27,14 +27,16 @@ from typing import Any
 
 import httpcore
 
+from megamax_sync.api.interim import is_final, without_interim
 from megamax_sync.api.sessions import Sessions
 
 #: Seconds of waiting over which a receiver's rate is judged.
 RATE_WINDOW = 60.0
-#: OpenSSL tells of progress only after a whole write; a slow receiver must be seen to take some.
-_TLS_WRITE = 1 << 16
+#: OpenSSL tells of progress only after a whole write, and a slow receiver must be seen to take
+#: some. But each write has to wait for its turn among Python's threads: four uploads at once take
+#: a fifth less processor time with large ones. So receivers that take one soon get the large.
+_TLS_WRITE, _TLS_WRITE_MOST, _AT_ONCE = 1 << 16, 1 << 18, 0.25
 _READ = 1 << 16
-_INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
 _NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -162,7 +164,8 @@ class Stream(httpcore.NetworkStream):
     def __init__(self, sock: socket.socket, backend: Backend) -> None:
         self._sock = sock
         self._backend = backend
-        self._write_size = _TLS_WRITE if isinstance(sock, ssl.SSLSocket) else 1 << 30
+        self._secure = isinstance(sock, ssl.SSLSocket)
+        self._write_size = _TLS_WRITE if self._secure else 1 << 30
         self._incoming = select.poll()
         # One that was closed meanwhile has no descriptor.
         if sock.fileno() >= 0:
@@ -196,7 +199,11 @@ class Stream(httpcore.NetworkStream):
                 if self._answered():
                     raise httpcore.WriteError("answered before the whole request was sent")
                 # After "not ready" OpenSSL wants the very same bytes again, and gets them.
+                began = time.monotonic()
                 taken = self._send(view[start : start + self._write_size], timeout)
+                if self._secure:
+                    quick = time.monotonic() - began < _AT_ONCE
+                    self._write_size = _TLS_WRITE_MOST if quick else _TLS_WRITE
                 self._taken += taken
                 start += taken
                 self._backend.alive()
@@ -216,7 +223,9 @@ class Stream(httpcore.NetworkStream):
             if left is not None and left <= 0:
                 raise TimeoutError
             ready = self._poll(wanted, left)
-            self._judge_rate(time.monotonic() - before)
+            # Of a large write over TLS nobody knows how much is taken; it has its time-out, too.
+            large = len(part) if self._secure and len(part) > _TLS_WRITE else 0
+            self._judge_rate(time.monotonic() - before, large)
             if ready & select.POLLIN and self._answered():
                 return 0
 
@@ -231,12 +240,12 @@ class Stream(httpcore.NetworkStream):
             found = poll.poll(None if seconds is None else int(seconds * 1000) + 1)
         return found[0][1] if found else 0
 
-    def _judge_rate(self, waited: float) -> None:
+    def _judge_rate(self, waited: float, under_way: int) -> None:
         """Time that we ourselves wait (for bandwidth, for the disk) does not count against them."""
         self._waited += waited
         if not self._backend.min_rate or self._waited < RATE_WINDOW:
             return
-        rate = self._taken / self._waited
+        rate = (self._taken + under_way) / self._waited
         self._waited, self._taken = 0.0, 0
         if rate < self._backend.min_rate:
             raise httpcore.WriteTimeout(f"the receiver took {rate:.0f} bytes a second")
@@ -252,14 +261,14 @@ class Stream(httpcore.NetworkStream):
         # To be told of nothing by an exception takes longer than to ask first. OpenSSL holds back
         # nothing here: each read takes more than a record.
         if not self._incoming.poll(0):
-            return _is_final(self._early)
+            return is_final(self._early)
         try:
             data = self._sock.recv(_READ)
         except _NOT_READY:
-            return _is_final(self._early)
+            return is_final(self._early)
         self._ended = not data
-        self._early = _without_interim(self._early + data)
-        return self._ended or _is_final(self._early)
+        self._early = without_interim(self._early + data)
+        return self._ended or is_final(self._early)
 
     def close(self) -> None:
         """Close the connection."""
@@ -301,15 +310,3 @@ class Stream(httpcore.NetworkStream):
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(self._early or self._ended or poll.poll(0))
-
-
-def _without_interim(data: bytes) -> bytes:
-    """Drop whole interim answers (1xx), which do not end the sending of a body."""
-    while data.startswith(_INTERIM) and b"\r\n\r\n" in data:
-        data = data.partition(b"\r\n\r\n")[2]
-    return data
-
-
-def _is_final(data: bytes) -> bool:
-    """Whether ``data`` begins an answer that is no interim one, as far as can be told yet."""
-    return bool(data) and not any(data.startswith(start[: len(data)]) for start in _INTERIM)
