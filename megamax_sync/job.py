@@ -171,13 +171,14 @@ def match_key(name: bytes | str) -> str:
     """Reduce a file name to what services leave of it, for comparing ours with a listed one.
 
     Extensions may be cut (the document lists ``MNCT EP 02 FHD``), quotes come back as ``%22``,
-    PHP cuts at a backslash, other services replace or drop punctuation, change case or normal
-    form. What is left is letters and digits; a name without any of them keeps its characters.
+    other services replace or drop punctuation, change case or normal form. What is left is letters
+    and digits; a name without any of them keeps its characters. No service sees a backslash, at
+    which PHP would cut: we send another character in its place.
 
     A listed name without its extension may end in what looks like one (``Movie.1080p``), so all
     such endings go: the key of a name is that of the name without its extension.
     """
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
-    text = unicodedata.normalize("NFKC", text).replace("%22", '"').rsplit("\\", 1)[-1]
+    text = unicodedata.normalize("NFKC", text).replace("%22", '"')
     stem = re.sub(r"(\.[0-9A-Za-z]{1,5})+$", "", text) or text
     return re.sub(r"[\W_]+", "", stem).casefold() or stem

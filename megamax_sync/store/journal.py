@@ -125,21 +125,20 @@ class Journal:
         sql = f"{SELECT} WHERE job = ? AND outcome IS NULL ORDER BY id"
         return [Attempt(*row) for row in self._db.read(sql, job.id)]
 
-    def rivals(self, attempt: Attempt) -> list[str]:
-        """Return the match keys of the other attempts that may have made a file of this size.
+    def rivals(self, attempt: Attempt) -> int:
+        """Count the other attempts that may have made a file of this size.
 
         Those without an outcome, and those of other jobs that the list did not show for as long as
         it was asked: a service may list later still.
         """
-        sql = "SELECT match_key FROM attempt WHERE size = ? AND id != ? AND outcome IS NULL"
+        unknown = "SELECT 1 FROM attempt WHERE size = ? AND id != ? AND outcome IS NULL"
         late = (
-            "SELECT match_key FROM attempt "
+            "SELECT 1 FROM attempt "
             "WHERE size = ? AND job IS NOT ? AND outcome = 'failed' AND lookups > 0"
         )
-        rows = self._db.read(
-            f"{sql} UNION ALL {late}", attempt.size, attempt.id, attempt.size, attempt.job
-        )
-        return [row["match_key"] for row in rows]
+        sql = f"SELECT count(*) FROM ({unknown} UNION ALL {late})"
+        values = attempt.size, attempt.id, attempt.size, attempt.job
+        return int(self._db.read(sql, *values)[0][0])
 
     def arrived_as(self, hashids: Sequence[str]) -> dict[str, Attempt]:
         """Return the attempts that arrived, as far as they are behind these hashids."""

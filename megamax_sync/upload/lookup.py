@@ -82,9 +82,8 @@ class Lookup:
             attempt,
             listed,
             owned=owned,
-            rivals=len(rivals),
+            rivals=rivals,
             habits=habits,
-            rival_keys=rivals,
         )
 
     def _not_listed(self, job: Job) -> float:

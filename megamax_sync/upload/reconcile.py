@@ -65,14 +65,12 @@ def find(
     owned: Collection[str],
     rivals: int,
     habits: Habits = Habits(),
-    rival_keys: Collection[str] = (),
 ) -> RemoteFile | None:
     """Return the listed file that this attempt made, or None.
 
     ``owned`` are hashids that jobs or earlier attempts have. ``rivals`` counts the other attempts
     that may have made a file of this size: one under another name is taken only if there is none,
-    if it is the only one that fits, and if the service may have changed the name. ``rival_keys``
-    are the keys of their names.
+    if it is the only one that fits, and if the service may have changed the name.
     """
     slack = _CLOCK_SLACK + habits.lag + habits.grain
     fitting = [
@@ -83,16 +81,12 @@ def find(
         and remote.hashid not in owned
         and _new_enough(remote, attempt, slack)
     ]
-    named = [remote for remote in fitting if match_key(remote.name) == attempt.match_key]
+    name = os.path.basename(attempt.path)
+    # Not the key that is written down, which an earlier version may have made otherwise.
+    key = match_key(name)
+    named = [remote for remote in fitting if match_key(remote.name) == key]
     if named:
         return min(named, key=_made)
-    # We send another character for a backslash; who cut the name there had it from somebody else.
-    name = os.path.basename(attempt.path)
-    key = match_key(name.replace(b"\\", b""))
-    if b"\\" in name and key not in rival_keys:
-        dropped = [remote for remote in fitting if match_key(remote.name) == key]
-        if dropped:
-            return min(dropped, key=_made)
     plain = _PLAIN_NAME.fullmatch(name) is not None
     if rivals or len(fitting) != 1 or (plain and habits.keeps_names):
         return None

@@ -73,11 +73,14 @@ def test_places_are_folders_or_files(
     assert store.views.counts([place])[JobState.UPLOADING] == len(inside)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [(b"EP 02.mp4", b"ep_02.MKV"), (b"x\\y.mp4", b"xy.mp4")]
+)
 def test_twins_are_never_open_or_unknown_together(
-    store: Store, add: Add, clock: TurnedClock
+    store: Store, add: Add, clock: TurnedClock, name: bytes, other: bytes
 ) -> None:
     """Of two files that a list could not tell apart, one waits until the other is settled."""
-    first, twin = add(b"/v/EP 02.mp4"), add(b"/w/ep_02.MKV")
+    first, twin = add(b"/v/" + name), add(b"/w/" + other)
     other_size = add(b"/w/EP 02.mp4", size=11)
     with store.transaction():
         job = store.jobs.claim("me")

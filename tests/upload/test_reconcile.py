@@ -111,24 +111,13 @@ def test_another_name_is_not_ours_where_the_service_keeps_names() -> None:
     assert find(odd, [strange], owned=(), rivals=0, habits=keeping) == strange
 
 
-@pytest.mark.parametrize("name", ["xy", "x_y.mp4", "y.mp4", "x\\y"])
-def test_a_backslash_is_kept_cut_or_dropped(name: str) -> None:
-    """All of these are ours, whatever other uploads of this size are open; unless one is xy.mp4."""
-    path = b"/drop/x\\y.mp4"
-    ours = replace(ATTEMPT, path=path, match_key=match_key(b"x\\y.mp4"))
+@pytest.mark.parametrize("name", ["xy", "x_y.mp4", "X Y"])
+def test_a_backslash_is_another_character_to_the_service(name: str) -> None:
+    """By that it is known again, whatever else is open, and by whichever version it was sent."""
+    ours = replace(ATTEMPT, path=b"/drop/x\\y.mp4", match_key="y")
     shown, other = listed(name=name), listed("o", name="untitled")
-    for keys in ([], ["z"]):
-        rivals = len(keys)
-        assert find(ours, [other, shown], owned=(), rivals=rivals, rival_keys=keys) == shown
-    if "y" not in name.rsplit("_", maxsplit=1)[-1][:1] and "\\" not in name:
-        assert find(ours, [shown], owned=(), rivals=1, rival_keys=["xy"]) is None
-
-
-def test_a_dropped_backslash_is_another_files_name_while_that_is_open() -> None:
-    """x_y may be either's: it is left to the one whose name it is."""
-    ours = replace(ATTEMPT, path=b"/drop/x\\y.mp4", match_key=match_key(b"x\\y.mp4"))
-    shown = listed(name="x_y")
-    assert find(ours, [shown], owned=(), rivals=1, rival_keys=["xy"]) is None
+    for rivals in (0, 1):
+        assert find(ours, [other, shown], owned=(), rivals=rivals) == shown
 
 
 def known(age: float, name: str = "EP 01") -> tuple[list[RemoteFile], dict[str, Attempt]]:
