@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.errors import RemoteFileMissing, ServiceError
-from megamax_sync.job import REMOTE_UNFINISHED, Job
+from megamax_sync.job import REMOTE_CONVERTED, REMOTE_UNFINISHED, Job
 
 #: Up to this many files are asked about one by one: as many calls as the lists would take.
 _FEW = len(REMOTE_UNFINISHED)
+#: The list of what is converted is as long as the account is old. It is asked for when at least so
+#: many files have left the others, and one for so many of its entries: as large as a call each.
+_MANY, _ENTRIES = 20, 250
 
 #: A file's description, None when the service does not know it, or what went wrong.
 Said = RemoteFile | ServiceError | None
@@ -18,48 +21,63 @@ ListCall = Callable[[int | None, str | None], list[RemoteFile]]
 FileCall = Callable[[str], RemoteFile]
 
 
-def ask(
-    jobs: Sequence[Job], list_files: ListCall, get_file: FileCall
-) -> Iterator[tuple[Job, Said]]:
-    """Yield each job with what the service says of its file.
+class Statuses:
+    """Asks, by lists where that takes fewer calls."""
 
-    More than a few cost one list for each unfinished status, and one call for each file that has
-    left them. An answer that fails for one file says nothing about the others; no answer at all
-    is raised.
-    """
-    try:
-        listed = _listed(jobs, list_files) if len(jobs) > _FEW else {}
-    except ServiceError as error:
-        if not error.answered:
-            raise
-        # Lists are a saving, no need.
-        listed = {}
-    for job in jobs:
-        hashid = job.hashid or ""
-        said: Said
-        if hashid in listed:
-            said = listed[hashid]
-        else:
-            try:
-                said = get_file(hashid)
-            except RemoteFileMissing:
-                said = None
-            except ServiceError as error:
-                if not error.answered:
-                    raise
-                said = error
-        yield job, said
+    def __init__(self, list_files: ListCall, get_file: FileCall) -> None:
+        self._list = list_files
+        self._get = get_file
+        #: How long the list of what is converted was, when it was last asked for.
+        self._converted = 0
 
+    def ask(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Said]]:
+        """Yield each job with what the service says of its file.
 
-def _listed(jobs: Sequence[Job], list_files: ListCall) -> dict[str, RemoteFile]:
-    found = {
-        remote.hashid: remote for status in REMOTE_UNFINISHED for remote in list_files(None, status)
-    }
-    # The document does not say whether a list without a folder shows what lies in folders.
-    missing = Counter(job.folder for job in jobs if (job.hashid or "") not in found)
-    for folder, count in missing.items():
-        if folder is not None and count > _FEW:
-            # One list of all that is in the folder tells of those that have left as well.
-            for remote in list_files(folder, None):
-                found[remote.hashid] = remote
-    return found
+        More than a few cost one list for each unfinished status, and one call for each file that
+        has left them, or one more list if many have. An answer that fails for one file says nothing
+        about the others; no answer at all is raised.
+        """
+        try:
+            listed = self._listed(jobs) if len(jobs) > _FEW else {}
+        except ServiceError as error:
+            if not error.answered:
+                raise
+            # Lists are a saving, no need.
+            listed = {}
+        for job in jobs:
+            hashid = job.hashid or ""
+            said: Said
+            if hashid in listed:
+                said = listed[hashid]
+            else:
+                try:
+                    said = self._get(hashid)
+                except RemoteFileMissing:
+                    said = None
+                except ServiceError as error:
+                    if not error.answered:
+                        raise
+                    said = error
+            yield job, said
+
+    def _listed(self, jobs: Sequence[Job]) -> dict[str, RemoteFile]:
+        found = {
+            remote.hashid: remote
+            for status in REMOTE_UNFINISHED
+            for remote in self._list(None, status)
+        }
+        # The document does not say whether a list without a folder shows what lies in folders.
+        missing = Counter(job.folder for job in jobs if (job.hashid or "") not in found)
+        for folder, count in missing.items():
+            if folder is not None and count > _FEW:
+                # One list of all that is in the folder tells of those that have left as well.
+                for remote in self._list(folder, None):
+                    found[remote.hashid] = remote
+        left = sum((job.hashid or "") not in found for job in jobs)
+        if left >= max(_MANY, self._converted / _ENTRIES):
+            converted = self._list(None, REMOTE_CONVERTED)
+            self._converted = len(converted)
+            # What it says of others is of no use to anybody.
+            wanted = {job.hashid for job in jobs}
+            found |= {one.hashid: one for one in converted if one.hashid in wanted}
+        return found

@@ -27,7 +27,7 @@ from megamax_sync.store import Store
 from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
 from megamax_sync.track.conversion import Conversion
 from megamax_sync.track.links import Links
-from megamax_sync.track.statuses import ask
+from megamax_sync.track.statuses import Statuses
 from megamax_sync.track.usual import Usual
 from megamax_sync.track.writer import SidecarWriter
 
@@ -80,6 +80,7 @@ class Tracker(Loop):
         self._cadence = cadence
         self._writer = writer
         writer.on_paid = self._paid
+        self._statuses = Statuses(self._list, self._file)
         self._write_at = 0.0
         self._write_again: float | None = None
         self._links = Links(client, self._call, cadence, clock, refresh=refresh_links)
@@ -145,7 +146,7 @@ class Tracker(Loop):
         answered, failed = 0, None
         converting = [job for job in jobs if job.converted_at is None]
         converted = [job for job in jobs if job.converted_at is not None]
-        for job, said in ask(converting, self._list, self._file):
+        for job, said in self._statuses.ask(converting):
             if isinstance(said, ServiceError):
                 failed = said
                 self._conversion.postpone(job)

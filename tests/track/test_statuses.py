@@ -9,7 +9,7 @@ import pytest
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.errors import RemoteFileMissing, ServiceFault, ServiceUnreachable
 from megamax_sync.job import FileStamp, Job, JobState
-from megamax_sync.track.statuses import ask
+from megamax_sync.track.statuses import Statuses
 
 
 def job(number: int, folder: int | None = None) -> Job:
@@ -57,9 +57,11 @@ class Service:
         return RemoteFile(hashid=hashid, status=self.files[hashid][0])
 
 
-def statuses(jobs: list[Job], service: Service) -> dict[int, object]:
+def statuses(
+    jobs: list[Job], service: Service, asking: Statuses | None = None
+) -> dict[int, object]:
     """Ask, and reduce what was said to statuses, None, or errors."""
-    said = ask(jobs, service.list_files, service.get_file)
+    said = (asking or Statuses(service.list_files, service.get_file)).ask(jobs)
     return {one.id: what.status if isinstance(what, RemoteFile) else what for one, what in said}
 
 
@@ -80,6 +82,25 @@ def test_many_files_cost_one_list_for_each_status() -> None:
     assert said[4] == "onqueue"
     assert len(service.lists) == 4
     assert service.singles == ["h3"]
+
+
+def test_many_that_left_at_once_cost_one_more_list_as_long_as_that_is_short() -> None:
+    """Of an account with very many files, those that have left are asked about one by one."""
+    files: dict[str, tuple[str, int | None]] = {f"h{n}": ("converted", None) for n in range(100)}
+    files |= {"h0": ("onqueue", None), "h1": ("failed", None)}
+    service = Service(files, into_folders=True)
+    asking = Statuses(service.list_files, service.get_file)
+    said = statuses([job(n) for n in range(100)], service, asking)
+    assert [said[n] for n in (0, 1, 2, 99)] == ["onqueue", "failed", "converted", "converted"]
+    assert service.lists[-1] == (None, "converted")
+    assert len(service.lists) == 5
+    assert service.singles == ["h1"]
+    files |= {f"old{n}": ("converted", None) for n in range(25_000)}
+    statuses([job(n) for n in range(100)], service, asking)
+    assert len(service.lists) == 10
+    statuses([job(n) for n in range(100)], service, asking)
+    assert len(service.lists) == 14
+    assert len(service.singles) == 1 + 1 + 99
 
 
 def test_a_service_whose_list_leaves_folders_out_is_asked_for_the_folder() -> None:
