@@ -25,6 +25,7 @@ TABLE: dict[str, set[str]] = {
     "sandbox": set(),
     "loopback": set(),
     "childenv": set(),
+    "units": set(),
     "config": {"errors", "loopback", "gitignore"},
     "job": {"errors"},
     "identity": {"job"},
@@ -68,6 +69,7 @@ TABLE: dict[str, set[str]] = {
         "meters",
         "health",
         "status",
+        "units",
     },
 }
 TABLE["doctor"] = {

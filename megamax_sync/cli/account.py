@@ -17,6 +17,7 @@ from megamax_sync.errors import DirectLinksRefused
 from megamax_sync.job import REMOTE_FAILED, JobState
 from megamax_sync.state import StateFolder
 from megamax_sync.status import readable_path
+from megamax_sync.units import human_size
 
 if TYPE_CHECKING:
     from megamax_sync.api import MegamaxClient, RemoteFile
@@ -85,7 +86,7 @@ def ls(
         (
             file.hashid,
             file.status or "-",
-            "-" if file.size is None else output.human_size(file.size),
+            "-" if file.size is None else human_size(file.size),
             "-" if file.created_at is None else iso(file.created_at.timestamp()),
             "-" if file.folder is None else str(file.folder),
             file.name + (f"  ({left[file.hashid]['reason']})" if file.hashid in left else ""),

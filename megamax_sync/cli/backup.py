@@ -9,6 +9,7 @@ import typer
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, reading
+from megamax_sync.units import human_size
 
 
 def register(app: typer.Typer) -> None:
@@ -44,4 +45,4 @@ def backup(
             output.complain(f"there is no queue in {folder.path} yet")
             raise typer.Exit(output.FAILED)
         store.database.copy_to(path, replace=force)
-    output.say(f"{output.human_size(os.stat(path).st_size)} copied to {path}")
+    output.say(f"{human_size(os.stat(path).st_size)} copied to {path}")

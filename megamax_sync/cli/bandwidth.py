@@ -12,6 +12,7 @@ from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, reading, say_if_nobody_works, writing
 from megamax_sync.config.timetable import read_timetable
 from megamax_sync.control import ask
+from megamax_sync.units import human_size
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +55,7 @@ def bwlimit(
     if live is not None:
         # It knows what it was configured with; this process may have another environment.
         limit = live["bwlimit"]
-    output.say(f"{output.human_size(limit)}/s" if limit else "off")
+    output.say(f"{human_size(limit)}/s" if limit else "off")
     if written is not None:
         output.say(f"set by bwlimit: {written}; config goes back to MEGAMAX_BWLIMIT")
     if rate:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from megamax_sync.cli.output import human_seconds, human_size, one_line
+from megamax_sync.cli.output import one_line
 from megamax_sync.job import Job, JobState
 from megamax_sync.status import shown
 from megamax_sync.status import status as status_document
+from megamax_sync.units import human_seconds, human_size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

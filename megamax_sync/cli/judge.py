@@ -7,12 +7,12 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
-from megamax_sync.cli import output
 from megamax_sync.cli.likeness import Likeness, Verdict
 from megamax_sync.clock import Clock
 from megamax_sync.config import Settings
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import Store
+from megamax_sync.units import human_size
 from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.intake import Need, need
 from megamax_sync.watch.probe import NO_LEASE, look
@@ -58,7 +58,7 @@ class Judge:
         """Say how much would go where: ``24.1 KiB → folder 12``."""
         # A job keeps the folder that was decided when it was made.
         folder = verdict.job.folder if verdict.job else self._folders.of(one.path, one.root)
-        size = output.human_size(one.stamp.size)
+        size = human_size(one.stamp.size)
         return f"{size} → folder {'none' if folder is None else folder}"
 
     def _known_each(self, files: Sequence[Found]) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""Writing to people and pipes: sizes, times, odd names, and streams that break."""
+"""Writing to people and pipes: times, odd names, and streams that break."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from megamax_sync.errors import (
 )
 
 DONE, FAILED, USAGE, REJECTED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
-
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class BadUsage(ConfigError):
@@ -139,29 +137,6 @@ def one_line(text: str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
         for char in text
     )
-
-
-def human_size(size: float) -> str:
-    """Render bytes: ``812 B``, ``24.1 KiB``."""
-    if size < 1024:
-        return f"{size:.0f} B"
-    power = 0
-    while size >= 1023.95 and power < len(_UNITS):
-        size /= 1024
-        power += 1
-    return f"{size:.1f} {_UNITS[power - 1]}"
-
-
-def human_seconds(seconds: float) -> str:
-    """Render a duration: ``45 s``, ``3 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
-    minutes, left = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
 def moment(unix: float) -> str:

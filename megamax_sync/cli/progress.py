@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from megamax_sync.cli.output import human_size, one_line
+from megamax_sync.cli.output import one_line
 from megamax_sync.job import JobState
 from megamax_sync.status import shown
+from megamax_sync.units import human_size
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

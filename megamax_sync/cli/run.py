@@ -22,6 +22,7 @@ from megamax_sync.job import JobState
 from megamax_sync.log import Redactor
 from megamax_sync.state import StateFolder
 from megamax_sync.systemd import Notifier
+from megamax_sync.units import human_size
 from megamax_sync.watch.probe import ignore_lease_breaks
 
 if TYPE_CHECKING:
@@ -301,7 +302,7 @@ def summary(counts: Mapping[JobState, int], rate: float) -> str:
     }
     said = {state: f"{counts[state]} {word}" for state, word in words.items() if counts[state]}
     if rate and JobState.UPLOADING in said:
-        said[JobState.UPLOADING] += f" at {output.human_size(rate)}/s"
+        said[JobState.UPLOADING] += f" at {human_size(rate)}/s"
     return ", ".join(said.values()) or f"nothing to do, {counts[JobState.DONE]} done"
 
 

@@ -16,6 +16,7 @@ from megamax_sync.control import ask
 from megamax_sync.job import Job
 from megamax_sync.status import job_row, path_b64, readable_path, shown
 from megamax_sync.store import Store
+from megamax_sync.units import human_seconds, human_size
 
 
 def register(app: typer.Typer) -> None:
@@ -101,7 +102,7 @@ def _say_job(job: Job, document: dict[str, Any]) -> None:
         ("job", job.id),
         ("state", document["state"]),
         ("error", document["error"]),
-        ("size", f"{output.human_size(job.stamp.size)} ({job.stamp.size} bytes)"),
+        ("size", f"{human_size(job.stamp.size)} ({job.stamp.size} bytes)"),
         ("hashid", document["hashid"]),
         ("remote status", document["remote_status"]),
         ("folder", document["folder"]),
@@ -140,7 +141,7 @@ def _say_history(steps: list[dict[str, Any]]) -> None:
 
 
 def _passed(seconds: float) -> str:
-    return f"+{output.human_seconds(seconds)}"
+    return f"+{human_seconds(seconds)}"
 
 
 def _say_attempts(attempts: list[dict[str, Any]]) -> None:

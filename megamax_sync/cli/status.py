@@ -18,6 +18,7 @@ from megamax_sync.job import Job, JobState
 from megamax_sync.state import StateFolder
 from megamax_sync.status import shown
 from megamax_sync.status import status as status_document
+from megamax_sync.units import human_seconds, human_size
 
 Order = Literal["changed", "created", "path", "size", "state"]
 _HEAD = ("ID", "STATE", "SIZE", "HASHID", "PATH")
@@ -128,14 +129,14 @@ def _summary(document: dict[str, Any]) -> Iterator[str]:
     if daemon["problem"]:
         yield f"problem: {daemon['problem']}: {output.one_line(daemon['problem_detail'])}"
     if daemon["bwlimit"]:
-        yield f"bandwidth limit: {output.human_size(daemon['bwlimit'])}/s"
+        yield f"bandwidth limit: {human_size(daemon['bwlimit'])}/s"
     yield ", ".join(f"{count} {state}" for state, count in document["counts"].items())
     if volume["queued"] or volume["uploading"]:
-        line = f"{output.human_size(volume['queued'] + volume['uploading'])} to send"
+        line = f"{human_size(volume['queued'] + volume['uploading'])} to send"
         if volume["sent_per_second"]:
-            line += f" at {output.human_size(volume['sent_per_second'])}/s"
+            line += f" at {human_size(volume['sent_per_second'])}/s"
         if volume["eta_seconds"] is not None:
-            line += f", {output.human_seconds(volume['eta_seconds'])} left"
+            line += f", {human_seconds(volume['eta_seconds'])} left"
         yield line
 
 
@@ -144,7 +145,7 @@ def _rows(jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]) -> list[tuple
         (
             str(job.id),
             _state(job, uploads.get(job.id)),
-            output.human_size(job.stamp.size),
+            human_size(job.stamp.size),
             job.hashid or "-",
             shown(job.path) + (f"  ({output.one_line(job.error)})" if job.error else ""),
         )

@@ -15,6 +15,7 @@ from megamax_sync.cli.context import reading
 from megamax_sync.cli.errand import Ending, Errand
 from megamax_sync.job import Job, JobState
 from megamax_sync.status import job_row, path_b64, readable_path, shown
+from megamax_sync.units import human_seconds
 
 _log = structlog.get_logger()
 
@@ -102,4 +103,4 @@ class Summary:
         ]
         if self._left():
             counts.append(f"{self._left()} left for the next run")
-        output.say(f"{', '.join(counts)} in {output.human_seconds(self.seconds)}")
+        output.say(f"{', '.join(counts)} in {human_seconds(self.seconds)}")

@@ -6,19 +6,12 @@ from datetime import UTC, datetime
 
 from megamax_sync.clock import iso
 from megamax_sync.http.html import Html, tag
-
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+from megamax_sync.units import human_seconds, human_size
 
 
 def size(nbytes: float) -> str:
     """Render bytes: ``812 B``, ``24.1 KiB``."""
-    if nbytes < 1024:
-        return f"{nbytes:.0f} B"
-    power = 0
-    while nbytes >= 1023.95 and power < len(_UNITS):
-        nbytes /= 1024
-        power += 1
-    return f"{nbytes:.1f} {_UNITS[power - 1]}"
+    return human_size(nbytes)
 
 
 def rate(per_second: float) -> str:
@@ -28,14 +21,7 @@ def rate(per_second: float) -> str:
 
 def duration(seconds: float) -> str:
     """Render a duration: ``45 s``, ``3 min``, ``2 h 5 min``, ``3 d 4 h``."""
-    minutes, left = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min" if minutes else f"{left} s"
+    return human_seconds(seconds, coarse=True)
 
 
 def count(number: int) -> str:

@@ -14,8 +14,8 @@ import termios
 import pytest
 
 from cli.program import Program
-from megamax_sync.cli import output
 from megamax_sync.sandbox import Fault, FaultScript
+from megamax_sync.units import human_seconds, human_size
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -115,7 +115,7 @@ def test_status_on_a_terminal_is_a_table(program: Program) -> None:
 )
 def test_sizes_are_readable(size: float, text: str) -> None:
     """Three or four digits and a unit."""
-    assert output.human_size(size) == text
+    assert human_size(size) == text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_sizes_are_readable(size: float, text: str) -> None:
 )
 def test_durations_are_readable(seconds: float, text: str) -> None:
     """The two largest units."""
-    assert output.human_seconds(seconds) == text
+    assert human_seconds(seconds) == text
 
 
 def test_asking_is_cheap(program: Program) -> None:
