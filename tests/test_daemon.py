@@ -198,6 +198,8 @@ def test_a_stop_while_the_answer_is_awaited_makes_no_second_copy(tmp_path: Path)
         data = made.put("a.mp4")
         made.start()
         wait_for(lambda: made.calls("upload") == 1)
+        job = made.the_job("a.mp4")
+        wait_for(lambda: made.daemon.store.views.attempts(job)[0].step == "sent")
         assert made.stop(budget=1.0)
         assert made.said("service.paused") == []
         assert made.said("upload.retry_scheduled") == []

@@ -54,7 +54,7 @@ POINTS: dict[str, tuple[str, str, str]] = {
     "sidecar in its place, not recorded": ("sidecar.placement", "Placement.write", "after"),
     "sidecar recorded, not committed": ("store.tracking", "Tracking.sidecar_written", "after"),
     # The tracker
-    "before a status is asked for": ("track.tracker", "ask", "before"),
+    "before a status is asked for": ("track.statuses", "Statuses.ask", "before"),
     "status received": ("api.client", "MegamaxClient.file", "after"),
     "status recorded": ("store.tracking", "Tracking.track", "after"),
     "mirrors received": ("api.client", "MegamaxClient.mirrors", "after"),

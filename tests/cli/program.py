@@ -84,6 +84,15 @@ class Running:
         open_files = Path(f"/proc/{self.process.pid}/fd")
         return any(os.path.realpath(link) == str(path) for link in open_files.iterdir())
 
+    def freeze(self) -> None:
+        """Stop all of its threads, as SIGSTOP does, and wait until they stand still."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        wait_until(
+            lambda: all("State:\tT" in (one / "status").read_text() for one in tasks.iterdir()),
+            "all threads are stopped",
+        )
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit status."""
         self.process.send_signal(number)

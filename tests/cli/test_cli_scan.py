@@ -198,10 +198,10 @@ def test_a_daemon_that_does_not_answer_holds_up_nobody(program: Program) -> None
     """Stopped by SIGSTOP: --timeout holds to about a second, and pause returns."""
     with program.daemon() as daemon:
         # Stopped in the middle of a commit it would hold the queue, too: see the next test.
-        daemon.process.send_signal(signal.SIGSTOP)
+        daemon.freeze()
         while program.queue_is_held():
             daemon.process.send_signal(signal.SIGCONT)
-            daemon.process.send_signal(signal.SIGSTOP)
+            daemon.freeze()
         program.video("a.mp4")
         try:
             began = time.monotonic()
