@@ -59,7 +59,7 @@ demo: $(STAMP) ## the sample videos, from a drop folder to their links, on the e
 
 test: $(STAMP) ## every test, with the coverage gates
 	@$(BIN)/coverage erase
-	@$(BIN)/pytest --numprocesses $(TEST_JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/pytest --numprocesses $(TEST_JOBS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
 ifneq ($(GATES),)
 	@$(BIN)/coverage report --fail-under=$(GATES)
 	@$(BIN)/coverage report --fail-under=100 --include='$(FULL)'
