@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -28,7 +28,7 @@ def timetable_of(written: str | None, configured: BandwidthTimetable) -> Bandwid
 
 def local_time(wall: float) -> datetime:
     """Return the local time, as timetables are meant, of a moment in Unix time."""
-    return datetime.fromtimestamp(wall)  # noqa: DTZ006 - local, on purpose
+    return datetime.fromtimestamp(wall, UTC).astimezone()
 
 
 class BandwidthLimit:

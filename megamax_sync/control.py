@@ -66,7 +66,7 @@ class ControlServer(threading.Thread):
             try:
                 with contextlib.suppress(OSError):
                     self._serve(connection)
-            except Exception as error:  # noqa: BLE001 - one bad question must not end all answers
+            except Exception as error:  # noqa: BLE001 - whatever a question causes is logged, and the next is answered
                 # Here and not above: those who only ask need no log, which takes long to import.
                 import structlog
 

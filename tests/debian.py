@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,11 +126,11 @@ def layered(root: Path, work: Path) -> Iterator[Path]:
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.2) -> float | None:
     """Wait for a condition; return the seconds that it took, None when it did not come."""
-    began = time.monotonic()
+    began, rest = time.monotonic(), threading.Event()
     while time.monotonic() - began < seconds:
         if condition():
             return time.monotonic() - began
-        time.sleep(pause)
+        rest.wait(pause)
     return None
 
 

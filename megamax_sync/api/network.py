@@ -80,7 +80,7 @@ class Backend(httpcore.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002 - part of httpcore's interface
+        local_address: str | None = None,  # noqa: ARG002 - httpcore passes it by name; no pool of ours sets one
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address of ``host`` that answers."""
@@ -94,8 +94,7 @@ class Backend(httpcore.NetworkBackend):
                 sock = socket.socket(family, kind, protocol)
                 self.keep(sock)
                 try:
-                    if aborts != self.aborts:
-                        raise OSError("aborted")  # noqa: TRY301 - the same clean-up as for others
+                    self._expect_no_abort(aborts)
                     sock.settimeout(timeout)
                     with self.waiting(timeout):
                         sock.connect(address)
@@ -109,6 +108,10 @@ class Backend(httpcore.NetworkBackend):
                 self.opened += 1
                 return Stream(sock, self)
             raise failure
+
+    def _expect_no_abort(self, aborts: int) -> None:
+        if aborts != self.aborts:
+            raise OSError("aborted")
 
     @staticmethod
     def _addresses(host: str, port: int) -> list[Any]:

@@ -66,8 +66,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def root(  # noqa: PLR0917 - typer calls it by name
+def root(
     ctx: typer.Context,
+    *,
     scan: Annotated[
         bool,
         typer.Option(
@@ -103,7 +104,7 @@ def root(  # noqa: PLR0917 - typer calls it by name
     as_json: Annotated[
         bool, typer.Option("--json", help="With --scan: print a summary as JSON.")
     ] = False,
-    version: Annotated[  # noqa: ARG001 - it has been dealt with before we come here
+    _shown: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,

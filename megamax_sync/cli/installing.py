@@ -28,8 +28,9 @@ def register(app: typer.Typer) -> None:
     app.command("install-service")(install_service)
 
 
-def install_service(  # noqa: PLR0917 - typer calls it by name
+def install_service(
     ctx: typer.Context,
+    *,
     user: Annotated[
         bool, typer.Option("--user", help="A service of yours, for systemctl --user; no root.")
     ] = False,
@@ -230,7 +231,8 @@ def _run(places: Places, program: str, *arguments: str) -> None:
         output.complain(f"{program} is not here; call it later: {said}")
         return
     try:
-        subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603 - words of ours
+        # No shell, a path that which() found, and arguments that are written in this file.
+        subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         output.complain(f"this failed: {said}")
 

@@ -29,8 +29,9 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
 
 
-def status(  # noqa: PLR0917 - typer calls it by name
+def status(
     ctx: typer.Context,
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     live_view: Annotated[
         bool, typer.Option("--watch", help="Show it live; q or Ctrl-C leaves.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -254,9 +255,9 @@ WHEN: dict[str, Callable[[int], bool]] = {
 
 def until(condition: Callable[[], bool], seconds: float) -> bool:
     """Wait for a condition; tell whether it came."""
-    end = time.monotonic() + seconds
+    end, rest = time.monotonic() + seconds, threading.Event()
     while not condition():
         if time.monotonic() > end:
             return False
-        time.sleep(0.02)
+        rest.wait(0.02)
     return True
