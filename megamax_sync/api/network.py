@@ -303,7 +303,7 @@ class Stream(httpcore.NetworkStream):
         ):
             tls.settimeout(timeout)
             with self._backend.waiting(timeout):
-                tls.do_handshake()
+                self._backend.sessions.shake_hands(tls)
         return Stream(tls, self._backend)
 
     def get_extra_info(self, info: str) -> Any:

@@ -26,6 +26,15 @@ class Sessions:
         with self._lock:
             return self._kept.get((trust, host))
 
+    def shake_hands(self, connection: ssl.SSLSocket) -> None:
+        """Shake hands. Whoever fails may have failed because of the session: forget it then."""
+        try:
+            connection.do_handshake()
+        except OSError:
+            with self._lock:
+                self._kept.pop((connection.context, connection.server_hostname), None)
+            raise
+
     def keep(self, connection: ssl.SSLSocket) -> None:
         """Keep what a connection that ends has: its ticket came some time after the handshake."""
         session = connection.session

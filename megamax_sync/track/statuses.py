@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -28,7 +29,7 @@ class Statuses:
         self._list = list_files
         self._get = get_file
         #: How long the list of what is converted was, when it was last asked for.
-        self._converted = 0
+        self._converted = 0.0
 
     def ask(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Said]]:
         """Yield each job with what the service says of its file.
@@ -75,9 +76,19 @@ class Statuses:
                     found[remote.hashid] = remote
         left = sum((job.hashid or "") not in found for job in jobs)
         if left >= max(_MANY, self._converted / _ENTRIES):
-            converted = self._list(None, REMOTE_CONVERTED)
-            self._converted = len(converted)
             # What it says of others is of no use to anybody.
             wanted = {job.hashid for job in jobs}
-            found |= {one.hashid: one for one in converted if one.hashid in wanted}
+            found |= {one.hashid: one for one in self._all_converted() if one.hashid in wanted}
         return found
+
+    def _all_converted(self) -> list[RemoteFile]:
+        try:
+            converted = self._list(None, REMOTE_CONVERTED)
+        except ServiceError as error:
+            if not error.answered:
+                raise
+            # Refused, or longer than anybody reads: the other lists hold, and this one is let be.
+            self._converted = math.inf
+            return []
+        self._converted = len(converted)
+        return converted

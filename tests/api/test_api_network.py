@@ -74,6 +74,20 @@ def test_the_next_connection_goes_on_with_the_session(
             assert hits() - before == 2
             upload(careless)
             assert hits() - before == 3
+        # A handshake that fails may have failed for the session's sake: the next one begins anew.
+        shake_hands = ssl.SSLSocket.do_handshake
+
+        def refuse(self: ssl.SSLSocket) -> None:
+            if not self.server_side:
+                raise ssl.SSLError("no session of yours")
+            shake_hands(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ssl.SSLSocket, "do_handshake", refuse)
+            with pytest.raises(errors.ServiceUnreachable, match="no session of yours"):
+                upload(client)
+        upload(client)
+        assert hits() - before == 3
         # Of more hosts than are kept, the one that was left longest ago is let go.
         monkeypatch.setattr(sessions, "_MOST", 0)
         upload(client)

@@ -36,11 +36,13 @@ class Service:
         self.singles: list[str] = []
         self.failing: dict[str, Exception] = {}
         self.list_error: Exception | None = None
+        #: The statuses whose lists fail; None for all.
+        self.broken: set[str] | None = None
 
     def list_files(self, folder: int | None, status: str | None) -> list[RemoteFile]:
         """The list call."""
         self.lists.append((folder, status))
-        if self.list_error is not None:
+        if self.list_error is not None and (self.broken is None or status in self.broken):
             raise self.list_error
         return [
             RemoteFile(hashid=hashid, status=word)
@@ -101,6 +103,28 @@ def test_many_that_left_at_once_cost_one_more_list_as_long_as_that_is_short() ->
     statuses([job(n) for n in range(100)], service, asking)
     assert len(service.lists) == 14
     assert len(service.singles) == 1 + 1 + 99
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(ServiceFault("HTTP 500", answered=True), False), (ServiceUnreachable("none"), True)],
+)
+def test_the_list_of_what_is_converted_may_fail_alone(error: Exception, raised: bool) -> None:
+    """Refused, or too long to be read: the other lists hold, and it is not asked for again."""
+    files: dict[str, tuple[str, int | None]] = {f"h{n}": ("onqueue", None) for n in range(50)}
+    files |= {f"h{n}": ("converted", None) for n in range(50, 80)}
+    service = Service(files, into_folders=True)
+    service.list_error, service.broken = error, {"converted"}
+    asking = Statuses(service.list_files, service.get_file)
+    jobs = [job(n) for n in range(80)]
+    if raised:
+        with pytest.raises(ServiceUnreachable):
+            statuses(jobs, service, asking)
+        return
+    for _ in range(2):
+        assert statuses(jobs, service, asking)[79] == "converted"
+    assert len(service.singles) == 2 * 30
+    assert [status for _, status in service.lists].count("converted") == 1
 
 
 def test_a_service_whose_list_leaves_folders_out_is_asked_for_the_folder() -> None:
