@@ -121,7 +121,7 @@ def test_behind_a_closed_gate_no_loop_spins(tmp_path: Path) -> None:
 def test_a_twin_that_waits_for_the_other_does_not_spin(tmp_path: Path) -> None:
     """A worker that may not take the second of two twins waits for the first to end."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(1.5), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         made.put("one/ep.mp4")
         made.put("two/ep.mp4")
         made.start()
@@ -130,6 +130,7 @@ def test_a_twin_that_waits_for_the_other_does_not_spin(tmp_path: Path) -> None:
         assert not made.daemon.stopping.wait(0.7)
         assert steps() <= 20
         assert made.calls("upload") == 1
+        made.faults.release()
         made.wait_done("one/ep.mp4", "two/ep.mp4")
         assert len(made.sandbox.files()) == 2
 
@@ -194,22 +195,22 @@ def test_a_stop_in_the_middle_of_a_stalled_upload_is_quick(tmp_path: Path) -> No
 def test_a_stop_while_the_answer_is_awaited_makes_no_second_copy(tmp_path: Path) -> None:
     """The body is out, the answer is not in: the next run looks it up."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(4.0), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
-        job = made.the_job("a.mp4")
-        wait_for(lambda: made.daemon.store.views.attempts(job)[0].step == "sent")
+        made.wait_sent("a.mp4")
         assert made.stop(budget=1.0)
         assert made.said("service.paused") == []
         assert made.said("upload.retry_scheduled") == []
         made.start()
+        wait_for(lambda: made.calls("files") >= 1)
+        made.faults.release()
         made.wait_done("a.mp4")
         assert len(made.remote(data)) == 1
         assert made.calls("files") >= 1
 
 
-@pytest.mark.parametrize("fault", [Fault.stall(), Fault.delay(4.0)])
+@pytest.mark.parametrize("fault", [Fault.stall(), Fault.hold()])
 def test_a_stop_leaves_the_jobs_error_as_it_was(tmp_path: Path, fault: Fault) -> None:
     """What went wrong with the file earlier is worth more than that we have stopped."""
     with rig(tmp_path) as made:
@@ -229,7 +230,7 @@ def test_a_stop_leaves_the_jobs_error_as_it_was(tmp_path: Path, fault: Fault) ->
 def test_a_call_that_a_stop_ends_is_not_the_services_fault(tmp_path: Path, call: str) -> None:
     """Neither that for an upload URL, nor one about a file in conversion."""
     with rig(tmp_path, step=60) as made:
-        made.faults.add(call, Fault.delay(5.0), None)
+        made.faults.add(call, Fault.hold(), None)
         made.put("a.mp4")
         made.start()
         wait_for(lambda: made.calls(call) >= 1)
@@ -326,11 +327,12 @@ def fill(folder: Path) -> Path:
 def test_a_full_disk_under_the_queue_loses_nothing(tmp_path: Path, small_disk: Path) -> None:
     """An upload that arrives while nothing can be written down is not sent again."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.8), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         ballast = fill(small_disk)
+        made.faults.release()
         wait_for(lambda: made.daemon.problem() is not None)
         problem = made.daemon.problem()
         assert problem is not None

@@ -20,6 +20,7 @@ class FaultKind(enum.Enum):
     RESET = "reset"
     STATUS = "status"
     DELAY = "delay"
+    HOLD = "hold"
     RAW = "raw"
     CUT_BODY = "cut_body"
     LOST_ANSWER = "lost_answer"
@@ -86,6 +87,11 @@ class Fault:
         return cls(FaultKind.DELAY, seconds=seconds)
 
     @classmethod
+    def hold(cls) -> Fault:
+        """Wait for :meth:`FaultScript.release`, then go on as if nothing had been."""
+        return cls(FaultKind.HOLD)
+
+    @classmethod
     def raw(cls, status: int, body: bytes, content_type: str = "text/html") -> Fault:
         """Answer with exactly this: a proxy's HTML page, broken JSON."""
         return cls(FaultKind.RAW, code=status, body=body, content_type=content_type)
@@ -139,6 +145,7 @@ class FaultScript:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
+        self._releases = 0
 
     def add(self, call: str, fault: Fault, nth: int | tuple[int, ...] | None = 1) -> None:
         """Let ``fault`` happen at the ``nth`` ``call``, counted from now on; ``None``: at each.
@@ -158,9 +165,20 @@ class FaultScript:
             self._entries.append(_Entry(call, fault, numbers))
 
     def clear(self) -> None:
-        """Forget every fault: from now on all goes well."""
+        """Forget every fault: from now on all goes well, also for what is held."""
         with self._lock:
             self._entries.clear()
+            self._releases += 1
+
+    @property
+    def releases(self) -> int:
+        """How often what was held has been let go: what is held goes on when this grows."""
+        return self._releases
+
+    def release(self) -> None:
+        """Let the calls go on that are held by now; later ones are held anew."""
+        with self._lock:
+            self._releases += 1
 
     def take(self, call: str) -> Fault | None:
         """Count one ``call``, and return the fault that is to happen, if any."""

@@ -17,6 +17,8 @@ from megamax_sync.sandbox.app import FAULT_KEY, envelope
 from megamax_sync.sandbox.faults import Fault, FaultKind, FaultScript
 from megamax_sync.sandbox.recorder import Exchange, Recorder
 
+#: How often a held call looks whether it is released, in seconds.
+_LOOK = 0.01
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -81,6 +83,8 @@ class Gate:
         """Serve one request."""
         names = (_named(route, scope) for route in self._app.routes)
         call = next((name for name in names if name), "unknown")
+        # Read first: whoever sees this request recorded may release it.
+        releases = self._faults.releases
         exchange = self._recorder.open(call, scope["method"], scope["path"])
         request = _Request(self._app, scope, receive, send, exchange)
         fault = self._faults.take(call)
@@ -89,7 +93,14 @@ class Gate:
             if fault is None:
                 await request.serve()
             else:
+                if fault.kind is FaultKind.HOLD:
+                    await self._wait_for_release(releases)
                 await self._act_out(fault, request)
+
+    async def _wait_for_release(self, before: int) -> None:
+        # The script belongs to other threads: it is looked at, for it cannot wake this loop.
+        while self._faults.releases == before and not self._closing.is_set():
+            await asyncio.sleep(_LOOK)
 
     async def _act_out(self, fault: Fault, request: _Request) -> None:
         match fault.kind:
@@ -108,6 +119,8 @@ class Gate:
             case FaultKind.DELAY:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), fault.seconds)
+                await request.serve()
+            case FaultKind.HOLD:
                 await request.serve()
             case FaultKind.CUT_BODY:
                 await request.serve_cut(fault.nbytes)

@@ -34,6 +34,8 @@ from megamax_sync.store import Store
 
 #: Why an upload is ended that goes on in the next run.
 STOPPING = "the program stops"
+#: How often an upload asks whether it is still wanted, in seconds.
+_ASK_SECONDS = 1.0
 _FOR_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -205,7 +207,7 @@ class Sending:
         if self._stop.is_set():
             raise UploadCancelled(STOPPING)
         now = self._clock.monotonic()
-        if now - self._asked_at >= 1.0:
+        if now - self._asked_at >= _ASK_SECONDS:
             self._asked_at = now
             if not self._still_ours():
                 raise UploadCancelled("the job was dropped")

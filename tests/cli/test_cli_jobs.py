@@ -154,7 +154,7 @@ def test_wrong_usage_of_orders(stranger: Program) -> None:
 
 def test_forget_cancels_the_upload(program: Program, faults: FaultScript) -> None:
     """The job goes, the file stays, and no scan brings it back."""
-    faults.add("upload", Fault.delay(0.5), nth=None)
+    faults.add("upload", Fault.hold(), nth=None)
     path = program.video("a.mp4")
     with program.running(until="upload.started") as daemon:
         result = program.run("forget", "1")

@@ -34,7 +34,7 @@ def at_work(made: Rig) -> bytes:
     made.wait_done("done.mp4")
     wait_for(lambda: made.daemon.store.settings.born is not None)
     wait_for(lambda: made.daemon.keeper._born is not None)
-    made.faults.add("upload", Fault.delay(1.0), 1)
+    made.faults.add("upload", Fault.hold(), 1)
     data = made.put("big.mp4", size=3_000_000)
     wait_for(lambda: made.state("big.mp4") is JobState.UPLOADING)
     return data
@@ -75,6 +75,7 @@ def test_a_queue_that_is_taken_away_is_put_back(
         data = at_work(made)
         lose(queue)
         wait_for(lambda: made.said("queue.restored"))
+        made.faults.release()
         (said,) = made.said("queue.restored")
         assert said["reason"] == ("replaced" if lose is replace else "deleted")
         if lose is replace:
@@ -105,6 +106,7 @@ def test_a_queue_that_is_put_back_is_put_back_again(tmp_path: Path) -> None:
         for times in (1, 2):
             remove(queue)
             wait_for(lambda times=times: len(made.said("queue.restored")) == times)  # type: ignore[misc]
+        made.faults.release()
         made.wait_done("big.mp4")
 
 
@@ -171,7 +173,7 @@ def test_a_sidecar_that_is_lost_is_written_again(tmp_path: Path, how: str) -> No
         made.wait_done("a.mp4", "b.mp4")
         before = made.sidecar("a.mp4")
         assert before is not None
-        other = (made.drop / "b.mp4.megamax.json").stat()
+        other = _written(made.drop / "b.mp4.megamax.json")
         lost = made.drop / "a.mp4.megamax.json"
         if how == "deleted":
             lost.unlink()
@@ -184,7 +186,7 @@ def test_a_sidecar_that_is_lost_is_written_again(tmp_path: Path, how: str) -> No
         again = made.sidecar("a.mp4")
         assert again is not None
         assert {**again, "updated_at": ""} == {**before, "updated_at": ""}
-        assert (made.drop / "b.mp4.megamax.json").stat() == other
+        assert _written(made.drop / "b.mp4.megamax.json") == other
 
 
 def test_a_sidecar_is_not_written_for_a_video_that_is_gone(tmp_path: Path) -> None:
@@ -217,6 +219,11 @@ def test_a_scan_writes_lost_sidecars_again(tmp_path: Path) -> None:
         (program.watch / "a.mp4.megamax.json").unlink()
         assert program.run("--scan").status == 0
         assert (program.watch / "a.mp4.megamax.json").exists()
+
+
+def _written(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _is_whole(path: Path) -> bool:

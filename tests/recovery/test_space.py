@@ -60,11 +60,12 @@ def test_an_upload_that_ends_on_a_full_disk_outlasts_a_kill(tmp_path: Path) -> N
         Sandbox(tmp_path / "sandbox", faults=faults, step=0.05) as sandbox,
     ):
         program = Program(tmp_path, sandbox)
-        faults.add("upload", Fault.delay(1.5), 1)
+        faults.add("upload", Fault.hold(), 1)
         program.video("a.mp4")
         with program.running() as running:
             wait_until(lambda: any(one.call == "upload" for one in sandbox.requests))
             ballast = fill(state)
+            faults.release()
             wait_until(lambda: len(sandbox.files()) == 1)
             running.wait_for("queue.failed")
             said = told(program)
@@ -128,11 +129,12 @@ def test_no_space_for_sidecars_is_said_and_made_good(tmp_path: Path) -> None:
 def test_a_queue_that_becomes_read_only_is_said_and_made_good(tmp_path: Path) -> None:
     """As an ext4 that has found an error does to it: nothing is lost, nothing sent twice."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.5), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         made.daemon.store.database.read("PRAGMA query_only = ON")
+        made.faults.release()
         wait_for(lambda: made.daemon.problem() is not None)
         problem = made.daemon.problem()
         assert problem is not None

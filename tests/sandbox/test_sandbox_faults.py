@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -160,6 +161,18 @@ def test_delay_answers_late_and_properly() -> None:
         start = time.monotonic()
         assert caller.result("file/get") == []
         assert time.monotonic() - start >= 0.3
+
+
+@pytest.mark.parametrize("end", ["release", "clear"])
+def test_hold_answers_once_it_is_released(end: str) -> None:
+    """Not before; and the answer is the usual one."""
+    script = scripted("files", Fault.hold())
+    with running(Sandbox(faults=script)) as caller, ThreadPoolExecutor() as pool:
+        answer = pool.submit(caller.result, "file/get")
+        wait_until(lambda: bool(caller.sandbox.requests))
+        assert wait([answer], 0.2).not_done
+        getattr(script, end)()
+        assert answer.result(5) == []
 
 
 @pytest.mark.parametrize("nbytes", [0, 10, 10_000])

@@ -162,6 +162,11 @@ class Rig:
             pause.wait(0.01)
         return self.the_job(name)
 
+    def wait_sent(self, name: str) -> None:
+        """Wait until all of a file is sent, and only the answer is awaited."""
+        job = self.wait_state(name, JobState.UPLOADING)
+        wait_for(lambda: self.daemon.store.views.attempts(job)[-1].step == "sent")
+
     def wait_done(self, *names: str, seconds: float = 15.0) -> None:
         """Wait until these files are done."""
         for name in names:

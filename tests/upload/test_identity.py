@@ -303,13 +303,15 @@ def test_a_video_that_is_moved_while_it_waits_goes_on(tmp_path: Path) -> None:
 def test_a_video_that_is_moved_while_it_is_sent_is_sent_once(tmp_path: Path) -> None:
     """The upload goes on, also when another file takes its place; and so does the tracking."""
     with rig(tmp_path, step=0.3) as made:
-        made.faults.add("upload", Fault.delay(2.0), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        job = made.wait_state("a.mp4", UPLOADING)
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
+        job = made.the_job("a.mp4")
         (made.drop / "a.mp4").rename(made.drop / "b.mp4")
         other = made.put("a.mp4", size=2500)
+        wait_for(lambda: made.job("b.mp4"))
+        made.faults.release()
         made.wait_state("b.mp4", PROCESSING)
         finished = {"job": job.id, "path": os.fsencode(made.drop / "b.mp4")}
         wait_for(lambda: any(one.items() >= finished.items() for one in made.said(ARRIVED)))
@@ -324,12 +326,13 @@ def test_a_video_that_is_moved_while_it_is_sent_is_sent_once(tmp_path: Path) -> 
 def test_a_video_replaced_while_it_is_sent_is_still_set_aside(tmp_path: Path) -> None:
     """Moved out of the watched folder, it is not what lies there now."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(1.0), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         (made.drop / "a.mp4").rename(tmp_path / "away.mp4")
         data = made.put("a.mp4")
+        made.faults.release()
         made.wait_done("a.mp4")
         assert len(made.said("upload.discarded")) == 1
         assert_once(made, data, "a.mp4")

@@ -178,15 +178,16 @@ def test_a_file_uploaded_by_hand_before_is_not_taken_for_ours(tmp_path: Path) ->
 def test_a_file_replaced_while_it_is_sent_is_sent_anew(tmp_path: Path, how: str) -> None:
     """The old content is set aside as an orphan, costs no attempt, and the new one follows."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.7), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         old = made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         new = os.urandom(2000)
         if how == "written":
             (made.drop / "a.mp4").write_bytes(new)
         else:
             made.put("a.mp4", new)
+        made.faults.release()
         wait_for(lambda: made.said("upload.discarded"))
         wait_for(lambda: made.remote(new))
         made.wait_done("a.mp4")
@@ -200,14 +201,15 @@ def test_a_file_replaced_while_it_is_sent_is_sent_anew(tmp_path: Path, how: str)
 def test_a_file_only_touched_while_it_is_sent_is_done(tmp_path: Path, how: str) -> None:
     """New times on the same content are no change."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.7), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         if how == "touched":
             os.utime(made.drop / "a.mp4")
         else:
             made.put("a.mp4", data)
+        made.faults.release()
         made.wait_done("a.mp4")
         assert_once(made, {"a.mp4": data})
         assert not made.said("upload.discarded")
@@ -217,11 +219,12 @@ def test_a_file_only_touched_while_it_is_sent_is_done(tmp_path: Path, how: str) 
 def test_a_file_that_shrinks_while_it_is_sent_is_discarded(tmp_path: Path) -> None:
     """Another size is another content."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(3.0), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         (made.drop / "a.mp4").write_bytes(b"shorter")
+        made.faults.release()
         wait_for(lambda: made.remote(b"shorter"))
         made.wait_done("a.mp4")
         assert len(made.daemon.store.journal.orphans()) == 1
@@ -230,11 +233,12 @@ def test_a_file_that_shrinks_while_it_is_sent_is_discarded(tmp_path: Path) -> No
 def test_a_file_removed_while_it_is_sent_is_done(tmp_path: Path) -> None:
     """It was sent as it was; that it is gone now undoes nothing."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.4), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        wait_for(lambda: made.calls("upload") == 1)
+        made.wait_sent("a.mp4")
         (made.drop / "a.mp4").unlink()
+        made.faults.release()
         made.wait_done("a.mp4")
         assert_once(made, {"a.mp4": data})
 
@@ -259,11 +263,12 @@ def test_a_file_touched_before_its_look_up_is_adopted(tmp_path: Path) -> None:
     """New times on the same content do not make a lost upload another file's."""
     with rig(tmp_path) as made:
         made.faults.add("upload", Fault.lost_answer(), 1)
-        made.faults.add("files", Fault.delay(0.5), 1)
+        made.faults.add("files", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start(SETTLE_SECONDS="2")
         wait_for(lambda: made.calls("files") == 1, 15)
         os.utime(made.drop / "a.mp4")
+        made.faults.release()
         made.wait_done("a.mp4")
         assert_once(made, {"a.mp4": data})
         assert made.calls("upload") == 1
@@ -273,11 +278,12 @@ def test_a_job_forgotten_while_it_is_looked_for_leaves_an_orphan(tmp_path: Path)
     """What the list shows of a dropped job is noted as left behind."""
     with rig(tmp_path) as made:
         made.faults.add("upload", Fault.lost_answer(), 1)
-        made.faults.add("files", Fault.delay(0.5), 1)
+        made.faults.add("files", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
         wait_for(lambda: made.calls("files") == 1)
         assert made.daemon.store.orders.forget(made.the_job("a.mp4"))
+        made.faults.release()
         wait_for(lambda: any(one.hashid for one in made.daemon.store.journal.orphans()))
         (orphan,) = made.daemon.store.journal.orphans()
         assert orphan.hashid == made.remote(data)[0].hashid
@@ -289,18 +295,18 @@ def test_a_long_upload_goes_on_while_its_lease_cannot_be_renewed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lease is renewed on the way; a queue that cannot be written ends no upload."""
+    monkeypatch.setattr("megamax_sync.upload.sending._ASK_SECONDS", 0.0)
     monkeypatch.setattr("megamax_sync.upload.worker._RENEW_SECONDS", 0.0)
+    renewed: list[bool] = []
+
+    def full(*_: object) -> bool:
+        renewed.append(True)
+        raise StoreFull("no space left")
+
+    monkeypatch.setattr("megamax_sync.store.jobs.Jobs.renew", full)
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(1.5), 1)
-        data = made.put("a.mp4", size=32 << 20)
+        data = made.put("a.mp4", size=4 << 20)
         made.start()
-        renewed: list[bool] = []
-
-        def full(*_: object) -> bool:
-            renewed.append(True)
-            raise StoreFull("no space left")
-
-        monkeypatch.setattr(made.daemon.store.jobs, "renew", full)
         made.wait_done("a.mp4")
         assert renewed
         assert_once(made, {"a.mp4": data})
@@ -505,12 +511,12 @@ def test_forgetting_a_job_cancels_its_upload(tmp_path: Path) -> None:
 def test_a_job_forgotten_while_the_answer_is_awaited_leaves_an_orphan(tmp_path: Path) -> None:
     """What arrived for a dropped job is listed as an orphan, not as an upload."""
     with rig(tmp_path) as made:
-        made.faults.add("upload", Fault.delay(0.5), 1)
+        made.faults.add("upload", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
-        job = made.wait_state("a.mp4", JobState.UPLOADING)
-        wait_for(lambda: made.calls("upload") == 1)
-        assert made.daemon.store.orders.forget(job)
+        made.wait_sent("a.mp4")
+        assert made.daemon.store.orders.forget(made.the_job("a.mp4"))
+        made.faults.release()
         wait_for(lambda: made.said("upload.discarded"))
         (orphan,) = [one for one in made.daemon.store.journal.orphans() if one.hashid]
         assert orphan.hashid == made.remote(data)[0].hashid
@@ -564,10 +570,11 @@ def test_a_file_removed_before_its_look_up_is_adopted(tmp_path: Path) -> None:
     """It was sent as it was: the lost upload is found, though the file is gone."""
     with rig(tmp_path) as made:
         made.faults.add("upload", Fault.lost_answer(), 1)
-        made.faults.add("files", Fault.delay(0.4), 1)
+        made.faults.add("files", Fault.hold(), 1)
         data = made.put("a.mp4")
         made.start()
         wait_for(lambda: made.calls("files") == 1)
         (made.drop / "a.mp4").unlink()
+        made.faults.release()
         made.wait_done("a.mp4")
         assert_once(made, {"a.mp4": data})
