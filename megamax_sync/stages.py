@@ -237,6 +237,7 @@ class Stages:
             proxy=settings.proxy.get_secret_value() if settings.proxy else None,
             pacer=self._pacer,
             min_rate=settings.min_rate,
+            leave_after=settings.continue_seconds,
             now=self._clock.now,
         )
         client.on_call = self._meters.called

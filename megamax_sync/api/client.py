@@ -24,6 +24,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -57,6 +58,8 @@ from megamax_sync.errors import (
 USER_AGENT = f"megamax-sync/{__version__}"
 _LONGEST_ANSWER = 64 << 20
 _LONGEST_UPLOAD_ANSWER = 1 << 20
+#: The smallest file before whose body leave is asked for: curl draws the line there, too.
+_ASK_FROM = 1 << 20
 
 
 class MegamaxClient:
@@ -67,10 +70,11 @@ class MegamaxClient:
 
     ``timeout`` is in seconds, for connecting, for each read, and for a write that is stalled; it
     never limits a whole upload. ``min_rate`` (bytes a second, over a minute of waiting for the
-    receiver; 0 for none) ends uploads whose receiver takes a trickle. ``verify_upload_tls=False``
-    trusts any certificate of upload hosts, and of those alone. ``proxy`` is an HTTP or SOCKS
-    proxy's URL, ``"env"`` for the environment's, or None. ``pacer`` is asked before each call of
-    the API; ``stop`` ends that wait.
+    receiver; 0 for none) ends uploads whose receiver takes a trickle. ``leave_after`` (seconds; 0
+    to ask for none) is how long the body of a large upload waits for the receiver's ``100
+    Continue`` before it is sent all the same. ``verify_upload_tls=False`` trusts any certificate of
+    upload hosts, and of those alone. ``proxy`` is an HTTP or SOCKS proxy's URL, ``"env"`` for the
+    environment's, or None. ``pacer`` is asked before each call of the API; ``stop`` ends that wait.
 
     Raises :class:`~megamax_sync.errors.ConfigError` for settings that cannot be used.
     """
@@ -90,6 +94,7 @@ class MegamaxClient:
         pacer: Pacer | None = None,
         stop: Stop | None = None,
         min_rate: float = 0.0,
+        leave_after: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._base = str(urls.parse_base(api_url)).rstrip("/")
@@ -102,6 +107,7 @@ class MegamaxClient:
         self._pacer = pacer
         self._stop = stop
         self._now = now
+        self._asks_leave = leave_after > 0
         self._backend = Backend(min_rate)
         self._api = Transport(
             backend=self._backend, proxy=proxy, ca_file=ca_file, verify=True, keep_alive=2
@@ -113,6 +119,7 @@ class MegamaxClient:
             ca_file=ca_file,
             verify=verify_upload_tls,
             keep_alive=0,
+            leave_after=leave_after,
         )
         #: Seconds to add to our clock (``now``) to get the service's, to about one second; from
         #: the last answer of the API, None before the first.
@@ -204,9 +211,14 @@ class MegamaxClient:
             "Content-Type": encoded.content_type,
             "Content-Length": str(encoded.content_length),
         }
+        if self._asks_leave and body.size >= _ASK_FROM:
+            headers["Expect"] = "100-continue"
         request = self._request("POST", target, headers, encoded)
         scrub = self._scrubber(login, key)
         answer = self._exchange(self._uploads, request, _LONGEST_UPLOAD_ANSWER, scrub)
+        if answer.status == HTTPStatus.EXPECTATION_FAILED:
+            # It refuses to be asked (RFC 9110, 10.1.1), not the file: the next one goes as it is.
+            self._asks_leave = False
         result = answers.result_of(answer, Call.UPLOAD, scrub)
         if body.sent < body.size:
             raise ServiceNonsense("the service confirmed a file it did not have yet", answered=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 _INTERIM = (b"HTTP/1.1 1", b"HTTP/1.0 1")
+_CONTINUE = (b"HTTP/1.1 100", b"HTTP/1.0 100")
 
 
-def without_interim(data: bytes) -> bytes:
-    """Drop whole interim answers (1xx), which do not end the sending of a body."""
+def split_interim(data: bytes) -> tuple[bytes, bool]:
+    """Drop whole interim answers; return what is left, and whether a 100 Continue was dropped."""
+    leave = False
     while data.startswith(_INTERIM) and b"\r\n\r\n" in data:
+        leave = leave or data.startswith(_CONTINUE)
         data = data.partition(b"\r\n\r\n")[2]
-    return data
+    return data, leave
 
 
 def is_final(data: bytes) -> bool:

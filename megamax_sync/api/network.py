@@ -1,12 +1,13 @@
 """Bytes to the socket and back, for httpcore.
 
-httpcore's own backend does three things badly for large uploads, and this one does them:
+What large uploads need and httpcore's own backend does badly, or not at all, this one does:
 
 - It looks for an answer *before* the body is through, so that a 413 or 401 in the middle of it is
   read instead of being lost in the reset that follows it. httpcore goes on to read the answer when
   a write fails with ``WriteError``, and this counts on that.
 - It notices receivers that take a trickle: its time-out is for each write, so a byte a minute
   would be progress.
+- It waits for ``100 Continue`` between a head and its body, where that was asked for.
 - It can be aborted from another thread.
 
 And it announces each wait with its bound, so that a thread which waits for the network can be told
@@ -27,11 +28,10 @@ from typing import Any
 
 import httpcore
 
-from megamax_sync.api.interim import is_final, without_interim
+from megamax_sync.api.interim import is_final, split_interim
 from megamax_sync.api.sessions import Sessions
+from megamax_sync.api.trickle import Trickle
 
-#: Seconds of waiting over which a receiver's rate is judged.
-RATE_WINDOW = 60.0
 #: OpenSSL tells of progress only after a whole write, and a slow receiver must be seen to take
 #: some. But each write has to wait for its turn among Python's threads: four uploads at once take
 #: a fifth less processor time with large ones. So receivers that take one soon get the large.
@@ -74,6 +74,8 @@ class Backend(httpcore.NetworkBackend):
         self.alive: Callable[[], None] = lambda: None
         #: Entered for each wait, with the seconds after which it ends by itself.
         self.waiting: Callable[[float | None], AbstractContextManager[None]] = _unwatched
+        #: The stream that was written to last.
+        self.latest: Stream | None = None
 
     def connect_tcp(
         self,
@@ -175,8 +177,8 @@ class Stream(httpcore.NetworkStream):
             self._incoming.register(sock, select.POLLIN)
         self._early = b""
         self._ended = False
-        self._waited = 0.0
-        self._taken = 0
+        self._leave = False
+        self._trickle = Trickle(backend.min_rate)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what came early, or wait for more; empty at the end."""
@@ -197,6 +199,7 @@ class Stream(httpcore.NetworkStream):
         """
         with memoryview(buffer) as view, _errors(httpcore.WriteTimeout, httpcore.WriteError):
             self._sock.settimeout(0)
+            self._backend.latest = self
             start = 0
             while start < len(view):
                 if self._answered():
@@ -207,9 +210,22 @@ class Stream(httpcore.NetworkStream):
                 if self._secure:
                     quick = time.monotonic() - began < _AT_ONCE
                     self._write_size = _TLS_WRITE_MOST if quick else _TLS_WRITE
-                self._taken += taken
+                self._trickle.took(taken)
                 start += taken
                 self._backend.alive()
+
+    def wait_for_leave(self, seconds: float) -> None:
+        """Wait until an answer begins, be it ``100 Continue`` or the last one; not for ever.
+
+        A receiver that knows nothing of this is sent the body after ``seconds`` (RFC 9110, 10.1.1).
+        """
+        with _errors(httpcore.WriteTimeout, httpcore.WriteError):
+            end = time.monotonic() + seconds
+            while not (self._answered() or self._leave):
+                left = end - time.monotonic()
+                if left <= 0:
+                    return
+                self._poll(select.POLLIN, left)
 
     def _send(self, part: memoryview, timeout: float | None) -> int:
         """Send some of ``part``; 0 if something can be read instead."""
@@ -225,33 +241,22 @@ class Stream(httpcore.NetworkStream):
             left = None if timeout is None else began + timeout - before
             if left is not None and left <= 0:
                 raise TimeoutError
-            ready = self._poll(wanted, left)
-            # Of a large write over TLS nobody knows how much is taken; it has its time-out, too.
+            ready = self._poll(wanted, self._trickle.longest_wait(left))
+            # Of a large write over TLS nobody knows how much is taken.
             large = len(part) if self._secure and len(part) > _TLS_WRITE else 0
-            self._judge_rate(time.monotonic() - before, large)
+            rate = self._trickle.too_slow(time.monotonic() - before, large)
+            if rate is not None:
+                raise httpcore.WriteTimeout(f"the receiver took {rate:.0f} bytes a second")
             if ready & select.POLLIN and self._answered():
                 return 0
 
     def _poll(self, wanted: int, seconds: float | None) -> int:
-        if self._backend.min_rate:
-            most = max(RATE_WINDOW - self._waited, 0.0)
-            seconds = most if seconds is None else min(seconds, most)
         poll = select.poll()
         poll.register(self._sock, wanted)
         # Rounded up: a wait cut to 0 ms would spin.
         with self._backend.waiting(seconds):
             found = poll.poll(None if seconds is None else int(seconds * 1000) + 1)
         return found[0][1] if found else 0
-
-    def _judge_rate(self, waited: float, under_way: int) -> None:
-        """Time that we ourselves wait (for bandwidth, for the disk) does not count against them."""
-        self._waited += waited
-        if not self._backend.min_rate or self._waited < RATE_WINDOW:
-            return
-        rate = (self._taken + under_way) / self._waited
-        self._waited, self._taken = 0.0, 0
-        if rate < self._backend.min_rate:
-            raise httpcore.WriteTimeout(f"the receiver took {rate:.0f} bytes a second")
 
     def _answered(self) -> bool:
         """Whether an answer, or the end of the connection, came before it was asked for.
@@ -270,7 +275,8 @@ class Stream(httpcore.NetworkStream):
         except _NOT_READY:
             return is_final(self._early)
         self._ended = not data
-        self._early = without_interim(self._early + data)
+        self._early, leave = split_interim(self._early + data)
+        self._leave = self._leave or leave
         return self._ended or is_final(self._early)
 
     def close(self) -> None:

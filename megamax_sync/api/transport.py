@@ -53,7 +53,8 @@ def trust(ca_file: str | None, *, verify: bool = True) -> ssl.SSLContext:
 class Transport(httpx.BaseTransport):
     """Sends requests over httpcore's pools, one for each proxy in use.
 
-    ``keep_alive`` is how many idle connections are kept for the next request.
+    ``keep_alive`` is how many idle connections are kept for the next request. The body of one that
+    has an ``Expect`` header waits ``leave_after`` seconds for the receiver's leave.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class Transport(httpx.BaseTransport):
         ca_file: str | None,
         verify: bool,
         keep_alive: int,
+        leave_after: float = 0.0,
     ) -> None:
         self._backend = backend
         self._proxy = proxy
         self._keep_alive = keep_alive
+        self._leave_after = leave_after
         self._ca_file = ca_file
         self._verify = verify
         #: By proxy, and whether TLS is to be spoken.
@@ -87,11 +90,14 @@ class Transport(httpx.BaseTransport):
             target=request.url.raw_path,
         )
         assert isinstance(request.stream, httpx.SyncByteStream)
+        body: Iterable[bytes] = request.stream
+        if "expect" in request.headers:
+            body = self._after_leave(body)
         inner = httpcore.Request(
             request.method,
             url,
             headers=request.headers.raw,
-            content=request.stream,
+            content=body,
             extensions=request.extensions,
         )
         try:
@@ -102,6 +108,12 @@ class Transport(httpx.BaseTransport):
         return httpx.Response(
             response.status, headers=response.headers, stream=_AnswerStream(response)
         )
+
+    def _after_leave(self, body: Iterable[bytes]) -> Iterator[bytes]:
+        """``body``, once the receiver wants it: httpcore asks for it when the head is sent."""
+        if self._backend.latest is not None:
+            self._backend.latest.wait_for_leave(self._leave_after)
+        yield from body
 
     def close(self) -> None:
         """Close all connections."""

@@ -142,6 +142,9 @@ class Settings(BaseSettings):
     min_rate: Annotated[int, numbers.size("bytes a second", zero="for none")] = setting(
         "1K", "The speed, over a minute, below which an upload counts as stalled."
     )
+    continue_seconds: Annotated[float, numbers.seconds(0.1, 60, zero="to ask for none")] = setting(
+        "0", "Before the body of 1 MiB or more, the longest wait for the host's 100 Continue."
+    )
     upload_verify_tls: Annotated[bool, numbers.truth()] = setting(
         "true", "Verify the certificate of the upload host; false is curl's -k, for it alone."
     )

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from megamax_sync import errors
 from megamax_sync.api import MegamaxClient, MultipartFile, network, sessions, urls
+from megamax_sync.api import trickle as trickle_of
 
 from .server import KEY, LOGIN, Server, read_head, reply, success
 
@@ -103,7 +104,7 @@ def test_trickling_receiver(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A receiver below the minimum rate is given up though it never stalls; above it, it is not."""
-    monkeypatch.setattr(network, "RATE_WINDOW", 0.2)
+    monkeypatch.setattr(trickle_of, "RATE_WINDOW", 0.2)
     tls = server_tls if secure else None
     with Server(handler=trickle, tls=tls) as server:
         url, ca = server.url, str(certificate)

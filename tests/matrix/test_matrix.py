@@ -192,7 +192,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megamax_sync.api.pace._CREDENTIALS_FIRST", 0.1)
     monkeypatch.setattr("megamax_sync.api.pace._CREDENTIALS_MOST", 0.2)
     monkeypatch.setattr("megamax_sync.api.client._LONGEST_ANSWER", 1 << 20)
-    monkeypatch.setattr("megamax_sync.api.network.RATE_WINDOW", 1.0)
+    monkeypatch.setattr("megamax_sync.api.trickle.RATE_WINDOW", 1.0)
     resolve = socket.getaddrinfo
 
     def only_here(host: Any, *args: Any, **kwargs: Any) -> Any:

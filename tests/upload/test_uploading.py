@@ -197,6 +197,20 @@ def test_a_file_replaced_while_it_is_sent_is_sent_anew(tmp_path: Path, how: str)
         assert made.the_job("a.mp4").attempts == 0
 
 
+def test_a_body_waits_for_leave_where_that_is_asked_for(tmp_path: Path) -> None:
+    """Until the host says 100 Continue nothing is sent; and then everything."""
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.hold(), 1)
+        data = made.put("a.mp4", size=2 << 20)
+        made.start(CONTINUE_SECONDS="60")
+        wait_for(lambda: made.calls("upload") == 1)
+        assert not made.daemon.stopping.wait(0.2)
+        assert [one["sent"] for one in made.daemon.live()["uploads"]] == [0]
+        made.faults.release()
+        made.wait_done("a.mp4", seconds=20)
+        assert_once(made, {"a.mp4": data})
+
+
 @pytest.mark.parametrize("how", ["touched", "renamed over"])
 def test_a_file_only_touched_while_it_is_sent_is_done(tmp_path: Path, how: str) -> None:
     """New times on the same content are no change."""
