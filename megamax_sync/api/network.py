@@ -221,10 +221,7 @@ class Stream(httpcore.NetworkStream):
         """
         with _errors(httpcore.WriteTimeout, httpcore.WriteError):
             end = time.monotonic() + seconds
-            while not (self._answered() or self._leave):
-                left = end - time.monotonic()
-                if left <= 0:
-                    return
+            while (left := end - time.monotonic()) > 0 and not (self._answered() or self._leave):
                 self._poll(select.POLLIN, left)
 
     def _send(self, part: memoryview, timeout: float | None) -> int:
@@ -242,7 +239,7 @@ class Stream(httpcore.NetworkStream):
             if left is not None and left <= 0:
                 raise TimeoutError
             ready = self._poll(wanted, self._trickle.longest_wait(left))
-            # Of a large write over TLS nobody knows how much is taken.
+            # Of a large write over TLS nobody knows how much is taken; it has its time-out, too.
             large = len(part) if self._secure and len(part) > _TLS_WRITE else 0
             rate = self._trickle.too_slow(time.monotonic() - before, large)
             if rate is not None:
