@@ -37,7 +37,8 @@ def bench_start(figures: Figures, folder: Path) -> None:
             wall.append(time.perf_counter() - began)
             cpu.append(usage.ru_utime + usage.ru_stime)
         what = " ".join(arguments) + (", empty queue" if arguments == ["status"] else "")
-        figures.add(f"`{what}`: processor time", cpu, "s")
+        bar = 0.35 if "status" in arguments else None
+        figures.add(f"`{what}`: processor time", cpu, "s", below=bar)
         figures.add(f"`{what}`: elapsed", wall, "s")
 
 

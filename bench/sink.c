@@ -4,8 +4,8 @@
  *     cc -O2 -o sink sink.c -lssl -lcrypto -pthread
  *     ./sink CERTIFICATE KEY [FILES IN CONVERSION]
  *
- * It prints both ports. What is uploaded is converted by the time it is asked for; the files in
- * conversion are h1, h2 and so on, all of one size. GET /requests says how many requests came.
+ * It prints both ports. What is uploaded (u1, u2 and so on) is converted by the time it is asked
+ * for; the files in conversion are h1, h2 and so on. GET /requests says how many requests came.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -71,14 +71,20 @@ static const char *REMOTE = "{\"hashid\":\"%s\",\"name\":\"video\",\"type\":\"vi
     "\"views\":0,\"poster\":null,\"status\":\"%s\",\"created_at\":\"2030-01-01T00:00:00.000000Z\"}";
 
 static void answer_list(struct peer *p, const char *target) {
+    const char *kind = "h", *status = "converting";
     long most = strstr(target, "status=converting") ? in_conversion : 0;
+    if (strstr(target, "status=converted")) {
+        kind = "u";
+        status = "converted";
+        most = atomic_load(&uploads);
+    }
     char *text = malloc(256 * (most + 1)), *end = text;
     *end++ = '[';
     for (long n = 1; n <= most; n++) {
         char hashid[32];
-        snprintf(hashid, sizeof hashid, "h%ld", n);
+        snprintf(hashid, sizeof hashid, "%s%ld", kind, n);
         if (n > 1) *end++ = ',';
-        end += sprintf(end, REMOTE, hashid, 1000L, "converting");
+        end += sprintf(end, REMOTE, hashid, 1000L, status);
     }
     *end++ = ']';
     answer(p, text, end - text);
@@ -166,7 +172,7 @@ static void *serve(void *given) {
         answerf(p, "{\"hashid\":\"u%ld\",\"folder\":null,\"name\":\"video\",\"ext\":\"mp4\","
             "\"mimeType\":\"video/mp4\",\"size\":%ld,\"status\":\"converting\","
             "\"uploaded_at\":\"2030-01-01T00:00:00.000000Z\"}",
-            atomic_fetch_add(&uploads, 1), bytes);
+            atomic_fetch_add(&uploads, 1) + 1, bytes);
     }
 end:
     if (p->ssl) SSL_free(p->ssl);

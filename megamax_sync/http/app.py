@@ -12,6 +12,7 @@ import anyio.to_thread
 import structlog
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
@@ -65,6 +66,21 @@ _THREADS = 3
 Answer = Callable[[Request], Any]
 
 
+class _Number(Convertor[int]):
+    """A job's number. Longer ones SQLite does not know, and Python refuses to read much longer."""
+
+    regex = "[0-9]{1,18}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
+register_url_convertor("number", _Number())
+
+
 class Application:
     """Builds the ASGI application of one instance."""
 
@@ -91,14 +107,16 @@ class Application:
                 Route("/metrics", self._shown(self._render_metrics)),
                 Route("/", self._shown(self._overview)),
                 Route("/jobs", self._shown(self._jobs)),
-                Route("/jobs/{job:int}", self._shown(self._job)),
+                Route("/jobs/{job:number}", self._shown(self._job)),
                 Route("/api/status", self._shown(self._status)),
                 Route("/api/events", self._shown(self._events, in_thread=False)),
                 Route("/api/pause", self._ordered(self._orders.pause), methods=["POST"]),
                 Route("/api/resume", self._ordered(self._orders.resume), methods=["POST"]),
                 Route("/api/bwlimit", self._ordered(self._orders.bwlimit), methods=["POST"]),
                 Route(
-                    "/api/jobs/{job:int}/retry", self._ordered(self._orders.retry), methods=["POST"]
+                    "/api/jobs/{job:number}/retry",
+                    self._ordered(self._orders.retry),
+                    methods=["POST"],
                 ),
                 Route("/sign-in", self._sign_in, methods=["POST"]),
                 Route("/sign-out", self._sign_out, methods=["POST"]),
@@ -237,8 +255,8 @@ class Application:
 
     def _job(self, request: Request) -> Response:
         with self._instance.read() as store:
-            number = int(request.path_params["job"])
-            found = detail.find(store, number) if number < 1 << 63 else None
+            number = request.path_params["job"]
+            found = detail.find(store, number)
         if found is None:
             raise HTTPException(404, "there is no job of this number")
         uploads = {one["job"]: one for one in self._instance.live()["uploads"]}

@@ -41,7 +41,9 @@ class Guard:
         self._hosts = {"localhost", *(bare(host) for host in hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request, or let the application begin and end."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
         if scope["type"] != "http":
             return
         body = _Body(receive)

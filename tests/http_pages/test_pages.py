@@ -48,7 +48,9 @@ def test_orders_by_a_program(kept_site: Site, bearer: httpx.Client) -> None:
         f"job {job.id} is not to be tried again: it is queued",
     )
     assert bearer.post("/api/jobs/99/retry").status_code == 404
-    assert bearer.post(f"/api/jobs/{1 << 80}/retry").status_code == 404
+    for number in (1 << 63, "9" * 5000):
+        assert bearer.post(f"/api/jobs/{number}/retry").status_code == 404
+        assert bearer.get(f"/jobs/{number}").status_code == 404
 
 
 def test_an_outdated_job_is_not_retried(kept_site: Site, bearer: httpx.Client) -> None:
@@ -353,6 +355,17 @@ def test_throughput_keeps_an_hour() -> None:
     assert kept.rates()[-1] == 0.0
     kept.sample(SAMPLE_SECONDS * 5000, 0)
     assert len(kept.rates()) == SAMPLES
+
+
+def test_throughput_is_sampled_while_the_pages_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent while nobody looks is in the chart later."""
+    monkeypatch.setattr("megamax_sync.http.app.SAMPLE_SECONDS", 0.05)
+    with site(tmp_path) as made, made.client() as caller:
+        assert "0 B/s at the most" in caller.get("/").text
+        made.meters.sent(3 << 20)
+        wait_for(lambda: "0 B/s at the most" not in caller.get("/").text)
 
 
 def test_the_chart_says_what_it_shows() -> None:
