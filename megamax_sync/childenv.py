@@ -1,4 +1,4 @@
-"""The environment of the programs that are run for the user: his own, without our secrets."""
+"""The environment of the programs that are run for the user: his own, without what is ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST = 4
 
 
 def child_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
-    """Return what a child process gets: ``environ`` without secrets, then ``extra``.
+    """Return what a child process gets: ``environ`` without our settings, then ``extra``.
 
     A variable of any name that repeats one of the secrets (an ``.env`` file that was exported
     twice, a whole command line) goes as well. ``extra`` is ours, and given as it is.
@@ -36,6 +36,8 @@ def child_environment(environ: Mapping[str, str], extra: Mapping[str, str]) -> d
     kept = {
         name: value
         for name, value in environ.items()
-        if name.upper() not in SECRET | _OURS and not any(one in value for one in telling)
+        if not name.upper().startswith("MEGAMAX_")
+        and name.upper() not in SECRET | _OURS
+        and not any(one in value for one in telling)
     }
     return {**kept, **extra}

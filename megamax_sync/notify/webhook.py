@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -102,6 +103,9 @@ class Webhook(Courier):
         self._secret = secret
         self._tls = tls
         self._trust_env = trust_env
+        #: How often each letter was refused. One that never got there was not: its attempts, which
+        #: count the times that it waited, say nothing of this.
+        self._refusals: Counter[int] = Counter()
 
     def deliver_due(self, channel: str) -> float | None:
         """Post what is due; while nobody answers, leave the rest for later."""
@@ -118,6 +122,7 @@ class Webhook(Courier):
                 return None
             else:
                 self.store.outbox.delivered([letter])
+                self._refusals.pop(letter.id, None)
         return None
 
     def _post(self, letter: Letter, body: bytes) -> None:
@@ -148,7 +153,8 @@ class Webhook(Courier):
             if post.status is not None and 300 <= post.status < 400:
                 what += ", and redirects are not followed"
             if post.status in _REFUSALS:
-                raise _Refused(what, final=letter.attempts + 1 >= _PATIENCE)
+                self._refusals[letter.id] += 1
+                raise _Refused(what, final=self._refusals[letter.id] >= _PATIENCE)
             raise Undelivered(what, retry_after=post.retry_after)
 
 

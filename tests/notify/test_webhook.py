@@ -158,6 +158,26 @@ def test_a_refusal_holds_nobody_up(post: Post, listener: Receiver) -> None:
     assert said["given_up"] == 1
 
 
+def test_what_could_not_be_sent_was_not_refused(post: Post, listener: Receiver) -> None:
+    """After an outage a receiver that is being set up still has five times."""
+    poster = hook(post, listener.url)
+    post.job()
+    post.job(b"/v/b.mkv")
+    listener.answers = [503] * 6
+    for _ in range(6):
+        poster.step()
+        post.due_now()
+    assert post.left() == [("done", 6), ("done", 6)]
+    listener.answers = [404] * 8
+    for _ in range(4):
+        poster.step()
+        post.due_now()
+    assert len(post.left()) == 2
+    poster.step()
+    assert post.left() == []
+    assert len(listener.documents()) == 6 + 8 + 2
+
+
 def test_after_a_day_it_is_given_up(
     post: Post, listener: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
