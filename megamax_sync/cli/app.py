@@ -102,7 +102,10 @@ def root(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="With --scan: print a summary as JSON.")
+        bool,
+        typer.Option(
+            "--json", help="With --scan: print JSON, a summary or, with --dry-run, each file."
+        ),
     ] = False,
     _shown: Annotated[
         bool,

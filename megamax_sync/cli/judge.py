@@ -54,12 +54,14 @@ class Judge:
             for one, verdict in zip(files, known, strict=True)
         ]
 
-    def target(self, one: Found, verdict: Verdict) -> str:
-        """Say how much would go where: ``24.1 KiB → folder 12``."""
+    def folder(self, one: Found, verdict: Verdict) -> int | None:
+        """Return the Megamax folder that it would go to."""
         # A job keeps the folder that was decided when it was made.
-        folder = verdict.job.folder if verdict.job else self._folders.of(one.path, one.root)
-        size = human_size(one.stamp.size)
-        return f"{size} → folder {'none' if folder is None else folder}"
+        return verdict.job.folder if verdict.job else self._folders.of(one.path, one.root)
+
+    def target(self, one: Found, verdict: Verdict) -> str:
+        """Say how much would go where."""
+        return target(one.stamp.size, self.folder(one, verdict))
 
     def _known_each(self, files: Sequence[Found]) -> list[Verdict]:
         if self._store is None:
@@ -107,6 +109,11 @@ class Judge:
             if signs.writers is Writers.UNKNOWN:
                 unknown.add(one.path)
         return reasons, unknown
+
+
+def target(size: int, folder: int | None) -> str:
+    """Say how much would go where: ``24.1 KiB → folder 12``."""
+    return f"{human_size(size)} → folder {'none' if folder is None else folder}"
 
 
 def _known(one: Found, job: Job | None, then: FileStamp | None) -> Verdict:

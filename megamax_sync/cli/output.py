@@ -56,19 +56,24 @@ def cannot_write(error: OSError) -> int:
     return FAILED
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", *, end: str = "\n") -> None:
     """Write one line to stdout. Whoever has closed the pipe has read enough."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text + end)
     except BrokenPipeError:
         _discard(sys.stdout)
 
 
 def say_json(document: Any) -> None:
     """Write one JSON document to stdout."""
-    text = json.dumps(document, ensure_ascii=False, indent=2)
+    say(json_text(document, indent=2))
+
+
+def json_text(document: Any, *, indent: int | None = None) -> str:
+    """Render JSON that any encoding can hold which knows the names in it."""
+    text = json.dumps(document, ensure_ascii=False, indent=indent)
     # Lone surrogates can stand in JSON as escapes, and in no encoding.
-    say("".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text))
+    return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
 def say_now(text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 
 from cli.program import Program
@@ -98,6 +100,39 @@ def test_beside_a_daemon_it_reads_its_queue(program: Program, faults: FaultScrip
     assert first.endswith("a.mp4: uploading already")
     assert "waits: " in second
     assert "quiet left" in second
+
+
+def test_as_json_it_is_one_document(stranger: Program) -> None:
+    """With the same verdicts, sums, and names that no encoding can hold."""
+    stranger.video("a.mp4", 24_700)
+    stranger.video("anime/b.mkv", 10)
+    odd = stranger.video(b"odd\xff.mp4", 5)
+    stranger.video("notes.txt")
+    env = {"MEGAMAX_FOLDERS": "anime=12", "MEGAMAX_SETTLE_SECONDS": "0"}
+    document = stranger.run("--scan", "--dry-run", "--json", env=env).json()
+    assert document["counts"] == {"upload": 3, "skip": 1}
+    assert document["bytes"] == 24_715
+    files = {os.path.basename(one["path"]): one for one in document["files"]}
+    assert files["a.mp4"]["action"] == "upload"
+    assert (files["b.mkv"]["folder"], files["b.mkv"]["size"]) == (12, 10)
+    assert base64.b64decode(files["odd\N{REPLACEMENT CHARACTER}.mp4"]["path_b64"]) == odd
+    assert files["notes.txt"]["action"] == "skip"
+    assert "extension" in files["notes.txt"]["reason"]
+    (stranger.watch / "none").mkdir()
+    nothing = stranger.run(
+        "--watch", os.fspath(stranger.watch / "none"), "--scan", "--dry-run", "--json", env=env
+    )
+    assert nothing.json() == {"files": [], "counts": {"upload": 0, "skip": 0}, "bytes": 0}
+
+
+def test_a_time_limit_ends_it(stranger: Program) -> None:
+    """With what was looked at by then, and exit status 75."""
+    stranger.video("a/a.mp4")
+    stranger.video("b/b.mp4")
+    result = stranger.run("--timeout", "0.000001", "--scan", "--dry-run", "--json")
+    assert result.status == 75
+    assert "not every file" in result.err
+    assert "files" in json.loads(result.out)
 
 
 def test_a_missing_folder_is_a_fault(stranger: Program) -> None:
