@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from megamax_sync.clock import Clock
+from megamax_sync.errors import UploadCancelled
 
 #: A loop that stays silent for longer than this is stuck, in seconds: within a minute it is seen.
 SILENCE = 45.0
@@ -126,6 +127,15 @@ class Loop(abc.ABC):
     def beat(self) -> None:
         """Give a sign of life, in the middle of a long step."""
         self._last = self.clock.monotonic()
+
+    def beat_or_stop(self) -> None:
+        """Give a sign of life, or end the step where the program is to stop.
+
+        Raises :class:`~megamax_sync.errors.UploadCancelled`.
+        """
+        self.beat()
+        if self.stop_event.is_set():
+            raise UploadCancelled("the program stops")
 
     @contextlib.contextmanager
     def within(self, seconds: float | None) -> Iterator[None]:

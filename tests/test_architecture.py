@@ -17,7 +17,8 @@ MAX_LINES = 320
 TABLE: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
-    "log": set(),
+    "disguises": set(),
+    "log": {"disguises"},
     "filesystem": set(),
     "fingerprint": set(),
     "gitignore": set(),
@@ -29,7 +30,7 @@ TABLE: dict[str, set[str]] = {
     "config": {"errors", "loopback", "gitignore"},
     "job": {"errors"},
     "identity": {"job"},
-    "loop": {"clock"},
+    "loop": {"clock", "errors"},
     "control": {"errors", "clock"},
     "state": {"errors", "clock"},
     "troubles": {"errors"},
@@ -39,7 +40,7 @@ TABLE: dict[str, set[str]] = {
     "status": {"job", "store", "clock"},
     "pruner": {"job", "store", "clock", "loop"},
     "bwlimit": {"config", "store", "errors", "clock"},
-    "api": {"errors", "clock", "loopback"},
+    "api": {"errors", "clock", "loopback", "disguises"},
     "store": {"job", "errors", "clock", "filesystem"},
     "sidecar": {"job", "api.models", "errors", "clock"},
     "watch": {

@@ -285,7 +285,7 @@ class MegamaxClient:
         repeatable: bool = False,
     ) -> Answer:
         """Send, read, close. Errors are raised outside of the handler: httpx's may know the URL."""
-        before = self._backend.opened, self._backend.aborts
+        before = self._backend.tries, self._backend.aborts
         try:
             response = transport.handle_request(request)
             try:
@@ -296,7 +296,7 @@ class MegamaxClient:
             error = _unreachable(exc, request.url.host, scrub)
             waited = isinstance(exc, httpx.TimeoutException)
         # Only a connection that was kept from an earlier call may be dead through nobody's fault.
-        kept = before == (self._backend.opened, self._backend.aborts)
+        kept = before == (self._backend.tries, self._backend.aborts)
         if repeatable and kept and not waited:
             return self._exchange(transport, request, limit, scrub)
         raise error

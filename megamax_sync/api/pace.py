@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from megamax_sync.api.retry import RetryPolicy, Stop
 from megamax_sync.clock import Clock
@@ -21,13 +23,13 @@ _LOOK = 1.0
 class Pacer:
     """At most ``rate`` calls a second over all threads; 0 for no limit.
 
-    A burst of ``rate`` calls may go at once, but never more than ``rate`` in any one second.
+    A burst of ``rate`` calls, rounded up, may go at once, but never more in any one second.
     """
 
     def __init__(self, rate: float, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._burst = max(1, int(rate))
+        self._burst = max(1, math.ceil(rate))
         self._period = self._burst / rate if rate > 0 else 0.0
         self._granted: deque[float] = deque(maxlen=self._burst)
 
@@ -44,6 +46,14 @@ class Pacer:
         if turn <= now:
             return True
         return not (stop or threading.Event()).wait(turn - now)
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One caller's way through the gate; ``probe`` is its number, None while the gate was open."""
+
+    round: int
+    probe: int | None
 
 
 class Gate:
@@ -77,6 +87,8 @@ class Gate:
         self._failures = 0
         self._round = 0
         self._probe_until: float | None = None
+        #: The probe that was let through last.
+        self._probe = 0
         #: ``service``, ``credentials``, or None while the gate is open.
         self.paused_reason: str | None = None
         #: The failure that closed it, or the last probe's.
@@ -85,8 +97,8 @@ class Gate:
         self.until: float | None = None
 
     @contextmanager
-    def pass_(self, stop: Stop) -> Iterator[bool]:
-        """Wait until the gate lets this caller through; yields False if ``stop`` was set first.
+    def pass_(self, stop: Stop) -> Iterator[Pass | None]:
+        """Wait until the gate lets this caller through; yields None if ``stop`` was set first.
 
         What happens inside the ``with`` block is the report: an exception with blame SERVICE or
         CREDENTIALS is a failure; a clean end, or an exception that can only come from an answer,
@@ -94,12 +106,12 @@ class Gate:
         """
         entered = self._enter(stop)
         if entered is None:
-            yield False
+            yield None
             return
         answered = False
         failure: MegamaxError | None = None
         try:
-            yield True
+            yield entered
             answered = True
         except MegamaxError as exc:
             if exc.blame in (Blame.SERVICE, Blame.CREDENTIALS):
@@ -108,9 +120,9 @@ class Gate:
             raise
         finally:
             if failure is not None:
-                self._failed(entered, failure)
+                self._failed(entered.round, failure)
             else:
-                self._passed(entered, answered)
+                self._passed(entered.round, answered)
 
     def retry_now(self) -> None:
         """Let a probe through at once: the credentials are new, or somebody asked for it."""
@@ -119,16 +131,31 @@ class Gate:
                 self.until = self._clock.now()
                 self._probe_until = None
 
-    def _enter(self, stop: Stop) -> int | None:
+    def still_holds(self, entered: Pass) -> bool:
+        """Tell whether a caller that has waited since for something else may go on.
+
+        Not when the gate has closed meanwhile, or another one has become the probe. The probe's
+        lease begins anew.
+        """
+        with self._lock:
+            if self.until is None:
+                return True
+            if entered.probe is None or entered.probe != self._probe:
+                return False
+            self._probe_until = self._clock.now() + self._lease
+            return True
+
+    def _enter(self, stop: Stop) -> Pass | None:
         while not stop.is_set():
             with self._lock:
                 now = self._clock.now()
                 if self.until is None:
-                    return self._round
+                    return Pass(self._round, None)
                 wait = max(self.until, self._probe_until or 0.0) - now
                 if wait <= 0:
                     self._probe_until = now + self._lease
-                    return self._round
+                    self._probe += 1
+                    return Pass(self._round, self._probe)
             # Anything may open the gate before that: a probe, or retry_now.
             stop.wait(min(wait, _LOOK))
         return None

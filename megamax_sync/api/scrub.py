@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import json
 import re
-from collections.abc import Iterator
-from urllib.parse import quote, quote_plus
 
 from megamax_sync.api.models import clean
+from megamax_sync.disguises import disguises
 
 _LONGEST = 300
+#: Of shorter secrets the disguises would be found in every word.
+_SHORT = 4
 #: The query of a URL: no text of ours has one, whatever is in it.
 _QUERY = re.compile(r"\?[^\s?\"'<>]*=[^\s\"'<>]*")
 
@@ -21,9 +19,9 @@ class Scrubber:
 
     def __init__(self, *secrets: str) -> None:
         self.secrets = secrets
-        forms = {form for secret in secrets if secret for form in _forms(secret)}
-        longest_first = sorted(forms, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+        longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+        forms = [disguises(one) if len(one) >= _SHORT else re.escape(one) for one in longest_first]
+        self._pattern = re.compile("|".join(forms), re.IGNORECASE)
         self._empty = not forms
 
     def __call__(self, text: str) -> str:
@@ -33,19 +31,3 @@ class Scrubber:
             line = self._pattern.sub("***", line)
         line = _QUERY.sub("?…", line)
         return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
-
-
-def _forms(secret: str) -> Iterator[str]:
-    raw = secret.encode("utf-8", "surrogatepass")
-    yield secret
-    yield repr(secret)[1:-1]
-    yield quote(raw)
-    yield quote(raw, safe="")
-    yield quote(raw, safe="@")
-    yield quote_plus(raw)
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret).replace("/", "\\/")[1:-1]
-    yield html.escape(secret)
-    yield raw.hex()
-    for encoded in (base64.b64encode(raw), base64.urlsafe_b64encode(raw)):
-        yield encoded.decode().rstrip("=")

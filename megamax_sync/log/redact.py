@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import threading
+
+from megamax_sync.disguises import ESCAPES as _ESCAPES
+from megamax_sync.disguises import disguises
 
 MASK = "***"
 
@@ -20,8 +22,6 @@ _SHORT, _KNOWN = 24, 1000
 
 _ANY_NAME = re.compile("|".join(sorted(SECRET_NAMES)), re.IGNORECASE)
 
-# Escaping once more doubles the backslashes. Without bounds, text made of them takes for ever.
-_ESCAPES = r"\\{0,7}"
 _NAMES = "|".join(sorted(SECRET_NAMES))
 _BY_NAME = (
     # ?login=…&key=… in URLs, and forms; not inside of paths, which are the user's own.
@@ -62,7 +62,7 @@ class Redactor:
         if len(secret) < MIN_LENGTH:
             return
         with self._lock:
-            known = {**self._patterns, secret: _pattern(secret)}
+            known = {**self._patterns, secret: re.compile(disguises(secret))}
             # Of two that overlap, the longer one first: else its rest would be left standing.
             self._patterns = dict(sorted(known.items(), key=lambda item: -len(item[0])))
             self._any = re.compile("|".join(one.pattern for one in self._patterns.values()))
@@ -99,54 +99,3 @@ def _names_any(text: str) -> bool:
         return _ANY_NAME.search(text) is not None
     lower = text.lower()
     return any(name in lower for name in SECRET_NAMES)
-
-
-def _pattern(secret: str) -> re.Pattern[str]:
-    data = secret.encode(errors="surrogatepass")
-    forms = [
-        "".join(_escapes(part) for part in re.findall(r"\\+|[^\\]", secret)),
-        "".join(_digits(data.hex())),
-    ]
-    forms += [_base64(data, offset) for offset in range(3)]
-    return re.compile("|".join(forms))
-
-
-def _escapes(char: str) -> str:
-    """A pattern for one character, or a run of backslashes, in any mixture of the usual escapes."""
-    if char[0] == "\\":
-        one = r"%(?:25){0,4}5[Cc]|\\{0,8}[ux](?:00)?5[Cc]"
-        return rf"(?:\\{{{len(char)},{8 * len(char)}}}|(?:{one}){{{len(char)}}})"
-    data = char.encode(errors="surrogatepass")
-    units = char.encode("utf-16-be", errors="surrogatepass").hex()
-    forms = [
-        re.escape(char),
-        "".join(f"%(?:25){{0,4}}{_digits(f'{byte:02x}')}" for byte in data),
-        "".join(rf"\\{_ESCAPES}u{_digits(units[i : i + 4])}" for i in range(0, len(units), 4)),
-        "".join(rf"\\{_ESCAPES}x{_digits(f'{byte:02x}')}" for byte in data),
-    ]
-    if len(units) > 4:
-        forms.append(rf"\\{_ESCAPES}U{_digits(f'{ord(char):08x}')}")
-    if ord(char) < 0x100:
-        forms.append(rf"\\{_ESCAPES}x{_digits(f'{ord(char):02x}')}")
-    if char in "\"'/":
-        forms.insert(0, rf"\\{_ESCAPES}{char}")
-    if char == " ":
-        forms.append(r"\+")
-    if char == "%":
-        # Last, as each of the others begins with it.
-        forms.append(forms.pop(0))
-    return f"(?:{'|'.join(forms)})"
-
-
-def _digits(digits: str) -> str:
-    """A pattern for hexadecimal digits in either case."""
-    return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits)
-
-
-def _base64(data: bytes, offset: int) -> str:
-    """A pattern for the part of the base64 text that only ``data`` decides, when ``offset`` bytes
-    (modulo 3) stand before it and anything may follow."""
-    text = base64.b64encode(bytes(offset) + data).decode()
-    stable = text[(offset * 8 + 5) // 6 : (offset + len(data)) * 8 // 6]
-    either = {"+": r"(?:[+-]|%2[Bb])", "/": rf"(?:[/_]|\\{_ESCAPES}/|%2[Ff])"}
-    return "".join(either.get(char, char) for char in stable)

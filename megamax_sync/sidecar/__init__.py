@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from megamax_sync.sidecar.document import (
+    Direct,
     Sidecar,
     account_mark,
     direct_json,
@@ -22,6 +23,7 @@ from megamax_sync.sidecar.document import (
 from megamax_sync.sidecar.placement import Placement, beside, sidecar_name
 
 __all__ = [
+    "Direct",
     "Placement",
     "Sidecar",
     "account_mark",

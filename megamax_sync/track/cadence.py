@@ -31,6 +31,11 @@ _NEAR_FROM, _NEAR_TO, _NEAR_LOOKS = 0.8, 1.5, 20
 #: Direct links are renewed when a part of their time is left that lies between these two: links
 #: that expire at one moment are renewed over a quarter of their time.
 _RENEW_FIRST, _RENEW_LAST = 0.5, 0.25
+#: What is good for a year is asked for sooner: a start takes no date beyond
+#: :data:`~megamax_sync.store.jobs.LONGEST_CHECK` for a true one.
+_LONGEST_RENEWAL = 60 * 86400.0
+#: Refused links of many thousand files are no stream of calls.
+_LONGEST_REFUSED = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -82,10 +87,24 @@ class Cadence:
             return None
         return min(_FIRST_MIRRORS * 2.0 ** min(looks, 32), _LONGEST_MIRRORS)
 
-    def renewal(self, left: float) -> float:
+    def renewal(self, left: float, looks: int) -> float:
         """Seconds until direct links that are good for ``left`` more seconds are renewed.
 
         Spread at random, so that the links of a season are not all renewed at one moment.
+        ``looks``: how often they were asked for since anything was new.
         """
-        # Never faster than the polls, even where the service hands out links that have expired.
-        return max(1.0, self.poll, left * (1.0 - self.rng.uniform(_RENEW_LAST, _RENEW_FIRST)))
+        if left <= 0:
+            # The service hands out links that have expired.
+            return self._ever_rarer(looks, _LONGEST_MIRRORS)
+        wait = left * (1.0 - self.rng.uniform(_RENEW_LAST, _RENEW_FIRST))
+        return max(1.0, self.poll, min(wait, _LONGEST_RENEWAL))
+
+    def refused(self, looks: int) -> float:
+        """Seconds until direct links are asked for again that were refused ``looks`` times.
+
+        It may have been for a moment, or until the account has another plan.
+        """
+        return self._ever_rarer(looks, _LONGEST_REFUSED)
+
+    def _ever_rarer(self, looks: int, longest: float) -> float:
+        return max(1.0, self.poll, min(_FIRST_MIRRORS * 2.0 ** min(looks, 32), longest))

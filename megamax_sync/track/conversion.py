@@ -34,6 +34,12 @@ class Conversion:
     def heard(self, job: Job, remote: RemoteFile) -> bool:
         """Note what the service says of a file in conversion; True if it is through."""
         self._denials.pop(job.id, None)
+        # In one commit; and of a job that was dropped since it was read there is nothing to note.
+        with self._store.transaction():
+            fresh = self._store.jobs.get(job.id)
+            return fresh is not None and fresh.hashid == job.hashid and self._note(job, remote)
+
+    def _note(self, job: Job, remote: RemoteFile) -> bool:
         old, status = job.remote_status, remote.status or job.remote_status or ""
         changes: dict[str, object] = {}
         if status != old:
@@ -66,7 +72,8 @@ class Conversion:
             age = self._age(job)
             if age >= _LONG:
                 self._say_overdue(job, status, age)
-            wait = self._cadence.conversion(job.checks, age)
+            looks = 0 if "checks" in changes else job.checks
+            wait = self._cadence.conversion(looks, age)
             changes.setdefault("checks", job.checks + 1)
             self._store.tracking.track(job, check_at=self._clock.now() + wait, **changes)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -35,7 +36,7 @@ class Links:
         self._cadence = cadence
         self._clock = clock
         self._refresh = refresh
-        #: Calls that had no answer, and until when nobody waits for another one of theirs.
+        #: Calls that had no answer, or were told to wait, and until when nobody makes another one.
         self._mute: dict[str, float] = {}
 
     def mirrors(self, job: Job) -> list[MirrorGroup] | None:
@@ -64,35 +65,53 @@ class Links:
             links = self._call(lambda: self._client.direct(job.hashid or ""), 1)
             return sidecar.direct_json(links), None, True
         except DirectLinksRefused as refused:
-            return "[]", refused.server_message or str(refused), True
+            return self._still_good(job), refused.server_message or str(refused), True
         except ServiceError as error:
             self._note("direct", error)
             # Trouble with this one call fails nothing and holds up nobody; it is asked again.
             return job.direct, job.direct_error or str(error), False
 
+    def _still_good(self, job: Job) -> str:
+        """Return those of a job's links that have not expired: a refusal takes none away."""
+        now = self._service_time()
+        links = sidecar.direct_of(job.direct or "[]")
+        return sidecar.parts_json([one for one in links if _expiry(one) > now])
+
+    def _service_time(self) -> float:
+        return self._clock.now() + (self._client.server_clock_offset or 0.0)
+
     def _is_mute(self, call: str) -> bool:
         return self._clock.monotonic() < self._mute.get(call, 0.0)
 
     def _note(self, call: str, error: ServiceError) -> None:
-        if not error.answered:
-            # A time-out for each of a hundred files would hold up everything else.
-            self._mute[call] = self._clock.monotonic() + self._cadence.poll
+        # A time-out for each of a hundred files would hold up everything else.
+        pause = max(error.retry_after or 0.0, 0.0 if error.answered else self._cadence.poll)
+        if pause:
+            self._mute[call] = self._clock.monotonic() + pause
 
-    def next_look(self, job: Job, direct: str | None, age: float) -> float | None:
+    def held_back(self) -> float:
+        """Seconds for which one of the calls is not made for any file."""
+        return max(0.0, max(self._mute.values(), default=0.0) - self._clock.monotonic())
+
+    def next_look(
+        self, looks: int, direct: str | None, direct_error: str | None, age: float
+    ) -> float | None:
         """Seconds until a done job's links are asked for again; None for never.
 
-        ``direct`` are its links, ``age`` the seconds since its conversion.
+        ``looks``: how often they were since anything was new; ``direct`` are its links,
+        ``direct_error`` why there are none or no newer ones; ``age``: seconds since its conversion.
         """
-        looks = job.checks if job.state is JobState.DONE else 0
         waits = [self._cadence.later_mirrors(looks, age)]
-        if self._refresh and direct:
-            expiries = [
-                datetime.fromisoformat(link.expires_at).timestamp()
-                for link in sidecar.direct_of(direct)
-                if link.expires_at
-            ]
-            if expiries:
-                offset = self._client.server_clock_offset or 0.0
-                left = min(expiries) - (self._clock.now() + offset)
-                waits.append(self._cadence.renewal(left))
-        return min((wait for wait in waits if wait is not None), default=None)
+        if self._refresh and direct_error is not None:
+            waits.append(self._cadence.refused(looks))
+        elif self._refresh and direct:
+            first = min(map(_expiry, sidecar.direct_of(direct)), default=math.inf)
+            if first < math.inf:
+                waits.append(self._cadence.renewal(first - self._service_time(), looks))
+        wait = min((wait for wait in waits if wait is not None), default=None)
+        return None if wait is None else max(wait, self.held_back())
+
+
+def _expiry(link: sidecar.Direct) -> float:
+    """When a link expires, as Unix time; never, where the service does not say."""
+    return datetime.fromisoformat(link.expires_at).timestamp() if link.expires_at else math.inf

@@ -35,9 +35,10 @@ class Statuses:
         """Yield each job with what the service says of its file.
 
         More than a few cost one list for each unfinished status, and one call for each file that
-        has left them, or one more list if many have. An answer that fails for one file says nothing
-        about the others; no answer at all is raised.
+        has left them, or one more list if many have. What goes wrong with one file says nothing
+        about the others; two calls in a row without an answer are raised.
         """
+        mute = False
         try:
             listed = self._listed(jobs) if len(jobs) > _FEW else {}
         except ServiceError as error:
@@ -52,13 +53,13 @@ class Statuses:
                 said = listed[hashid]
             else:
                 try:
-                    said = self._get(hashid)
+                    said, mute = self._get(hashid), False
                 except RemoteFileMissing:
-                    said = None
+                    said, mute = None, False
                 except ServiceError as error:
-                    if not error.answered:
+                    if mute and not error.answered:
                         raise
-                    said = error
+                    said, mute = error, not error.answered
             yield job, said
 
     def _listed(self, jobs: Sequence[Job]) -> dict[str, RemoteFile]:
@@ -84,10 +85,9 @@ class Statuses:
     def _all_converted(self) -> list[RemoteFile]:
         try:
             converted = self._list(None, REMOTE_CONVERTED)
-        except ServiceError as error:
-            if not error.answered:
-                raise
-            # Refused, or longer than anybody reads: the other lists hold, and this one is let be.
+        except ServiceError:
+            # Refused, or too long for anybody to send or read in time: the other lists hold, and
+            # this one is let be.
             self._converted = math.inf
             return []
         self._converted = len(converted)

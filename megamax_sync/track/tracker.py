@@ -112,10 +112,9 @@ class Tracker(Loop):
                 if passed:
                     self._ask()
         due = self._store.tracking.next_check(states=self._states, under=self._under)
-        moments = [due] if due is not None else []
-        if self._gate.until is not None:
-            moments = [max([self._gate.until, *moments])] if moments else [self._gate.until]
-        waits = [max(0.0, moment - self.clock.now()) for moment in moments]
+        # Behind a closed gate somebody has to knock, also when nothing is due for long.
+        moment = due if self._gate.until is None else self._gate.until
+        waits = [] if moment is None else [max(0.0, moment - self.clock.now())]
         if self._write_again is not None:
             waits.append(max(0.0, self._write_again - self.clock.monotonic()))
         return min(waits, default=None)
@@ -147,6 +146,8 @@ class Tracker(Loop):
         converting = [job for job in jobs if job.converted_at is None]
         converted = [job for job in jobs if job.converted_at is not None]
         for job, said in self._statuses.ask(converting):
+            # A list may tell of thousands, each of which is written down.
+            self.beat()
             if isinstance(said, ServiceError):
                 failed = said
                 self._conversion.postpone(job)
@@ -196,7 +197,9 @@ class Tracker(Loop):
             self._file(job.hashid or "")
         now = self.clock.now()
         changed = (mirrors, direct, direct_error) != (job.mirrors, job.direct, job.direct_error)
-        changes: dict[str, object] = {"checks": 0 if mirrors != job.mirrors else job.checks + 1}
+        begins = direct_error is not None and job.direct_error is None
+        checks = 0 if mirrors != job.mirrors or begins else job.checks + 1
+        changes: dict[str, object] = {"checks": checks}
         if changed:
             changes |= {
                 "mirrors": mirrors,
@@ -206,16 +209,15 @@ class Tracker(Loop):
             }
         age = now - (job.converted_at or now)
         has_mirrors = any(group.mirrors for group in sidecar.mirrors_of(mirrors))
-        has_mirrors = has_mirrors or job.state is JobState.DONE
-        done = age >= MIRRORS_DUE or (has_mirrors and settled)
         wait: float | None
-        if not done:
-            wait = self._cadence.first_mirrors(job.checks)
-        elif job.state is JobState.DONE:
-            wait = self._links.next_look(job, direct, age)
-        else:
+        if job.state is JobState.DONE:
+            wait = self._links.next_look(checks, direct, direct_error, age)
+        elif age >= MIRRORS_DUE or (has_mirrors and settled):
             # Nothing more is asked: it is done as soon as its sidecar shows this.
             wait = None
+        else:
+            held_back = min(self._links.held_back(), MIRRORS_DUE - age)
+            wait = max(self._cadence.first_mirrors(job.checks), held_back)
         check_at = None if wait is None else now + wait
         self._store.tracking.track(job, check_at=check_at, **changes)
         fresh = self._store.jobs.get(job.id)
@@ -241,7 +243,8 @@ class Tracker(Loop):
         if not finished or job.state is not JobState.PROCESSING:
             return
         now = self.clock.now()
-        wait = self._links.next_look(job, job.direct, now - (job.converted_at or now))
+        age = now - (job.converted_at or now)
+        wait = self._links.next_look(0, job.direct, job.direct_error, age)
         check_at = None if wait is None else now + wait
         if self._store.tracking.complete(job, reason="converted", check_at=check_at):
             _log.info("job.done", job=job.id, path=job.path, hashid=job.hashid)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from megamax_sync.clock import Clock
-from megamax_sync.errors import FileError, UploadCancelled
+from megamax_sync.errors import FileError
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.identity import Lies, has_crossed, has_moved, lies
 from megamax_sync.job import FileStamp, Job, JobState, duplicate_of
@@ -71,7 +71,7 @@ class Comparer(Loop):
         """Compare what waits for it."""
         jobs = self._store.twins.to_compare(self._under, _BATCH)
         for job in jobs:
-            self._beat_or_stop()
+            self.beat_or_stop()
             self._compare(job)
         return 0.0 if jobs else None
 
@@ -157,17 +157,12 @@ class Comparer(Loop):
         """Return the fingerprint of a job's file. Raises OSError and :class:`_Elsewhere`."""
         fd = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            fingerprint = fingerprint_of(fd, self._beat_or_stop) if _is(job, fd) else None
+            fingerprint = fingerprint_of(fd, self.beat_or_stop) if _is(job, fd) else None
             if fingerprint is None or not _is(job, fd):
                 raise _Elsewhere
             return fingerprint
         finally:
             os.close(fd)
-
-    def _beat_or_stop(self) -> None:
-        self.beat()
-        if self.stop_event.is_set():
-            raise UploadCancelled("the program stops")
 
 
 def _look(job: Job) -> FileStamp:

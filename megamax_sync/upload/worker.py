@@ -11,7 +11,7 @@ import structlog
 
 from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
-from megamax_sync.api.pace import Gate
+from megamax_sync.api.pace import Gate, Pass
 from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
@@ -131,9 +131,9 @@ class Uploader(Loop):
         with contextlib.suppress(ServiceError, CredentialsRejected, FileError):
             try:
                 with self._upload_gate.pass_(self.patience) as passed:
-                    if not passed:
+                    if passed is None:
                         return None
-                    job, attempt, fd, url = self._prepare()
+                    job, attempt, fd, url = self._prepare(passed)
                     self._send(job, attempt, fd, url)
             except _Neutral as neutral:
                 return neutral.wait
@@ -153,12 +153,15 @@ class Uploader(Loop):
 
     # -- before ------------------------------------------------------------------------------
 
-    def _prepare(self) -> tuple[Job, int, int, str]:
+    def _prepare(self, upload_pass: Pass) -> tuple[Job, int, int, str]:
         """Claim a job and get ready to send it: its file open, its URL asked for."""
         try:
             with self._api_gate.pass_(self.patience) as passed:
-                if not passed:
+                if passed is None:
                     raise _Neutral(None)
+                if not self._upload_gate.still_holds(upload_pass):
+                    # The wait for the API was a long one: all who waited would send at once.
+                    raise _Neutral(0.0)
                 return self._claim_and_open()
         except (ServiceError, CredentialsRejected) as error:
             # The API's trouble says nothing about the upload host.
@@ -212,7 +215,7 @@ class Uploader(Loop):
         """Look for a job's lost uploads in the account's list; the job is taken care of then."""
         try:
             with unless_stopped(self.patience):
-                wait = self._lookup.settle(self._client, job, unknown, self.beat)
+                wait = self._lookup.settle(self._client, job, unknown, self.beat_or_stop)
         except MegamaxError as error:
             self._ledger.hand_back(job, str(error), error=job.error)
             raise
@@ -228,7 +231,7 @@ class Uploader(Loop):
         """See whether the account has a job's file already; the job is taken care of then."""
         try:
             with unless_stopped(self.patience):
-                wait = self._adoption.settle(self._client, job, self.beat)
+                wait = self._adoption.settle(self._client, job, self.beat_or_stop)
         except (FileVanished, FileChanged) as error:
             # What became of it is for the watch to find out.
             self._ledger.release(job, str(error), ready=False)
@@ -252,7 +255,7 @@ class Uploader(Loop):
             self.clock,
             stop=self.stop_event,
             still_ours=lambda: self._still_ours(job),
-            beat=self.beat,
+            beat=self.beat_or_stop,
             turn=lambda most: self._bandwidth.take(most, self.patience),
         )
         try:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import structlog
 
 from megamax_sync.clock import Clock
-from megamax_sync.errors import UploadCancelled
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
 from megamax_sync.watch.coverage import Coverage
@@ -82,7 +81,7 @@ class Watcher(Loop):
             expected=store.views.waits_in,
             clock=clock,
         )
-        self._intake = Intake(store, folders, self._beat_or_stop, past, self.coverage.roots.lost)
+        self._intake = Intake(store, folders, self.beat_or_stop, past, self.coverage.roots.lost)
         self._settler = Settler(
             store,
             rules,
@@ -92,7 +91,7 @@ class Watcher(Loop):
             settle_seconds=settle_seconds,
             allow_sparse=allow_sparse,
             may_be_found=lambda: not self.scanned.is_set() and not self._crowded(),
-            beat=self._beat_or_stop,
+            beat=self.beat_or_stop,
             settled=settled,
         )
         self._walker = Walker(
@@ -103,7 +102,7 @@ class Watcher(Loop):
             unreadable=self.coverage.unreadable,
             queue=self._intake,
             offer=self._offer,
-            beat=self._beat_or_stop,
+            beat=self.beat_or_stop,
         )
         self._rescan_at: float | None = 0.0
         self._taken_in_at: float | None = None
@@ -154,7 +153,7 @@ class Watcher(Loop):
         if not self._started:
             if self._past is not None:
                 # Before anything is queued; tried again if it fails.
-                self._past.prepare(self._beat_or_stop)
+                self._past.prepare(self.beat_or_stop)
             self._started = True
             self.coverage.start()
         now = self.clock.monotonic()
@@ -230,8 +229,3 @@ class Watcher(Loop):
             if path not in self._settler.pending:
                 self._settler.add(path, root)
         self._unsettled_mark = mark
-
-    def _beat_or_stop(self) -> None:
-        self.beat()
-        if self.stop_event.is_set():
-            raise UploadCancelled("stopping")

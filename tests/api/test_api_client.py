@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import io
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -624,8 +626,18 @@ def test_scrubber() -> None:
     scrub = Scrubber('a"/+ß@b', "")
     forms = ['a"/+ß@b', "a%22%2F%2B%C3%9F%40b", "a%22%2f%2b%c3%9f%40b", 'a\\"/+\\u00df@b']
     forms += ['a"/+ß@b'.encode().hex().upper(), "a&quot;/+ß@b"]
+    forms += [quote(quote('a"/+ß@b', safe="")), "a&#34;/&#x2b;ß@b"]
     for form in forms:
         assert scrub(f"x {form} y") == "x *** y"
+    login, key = "you@example.com", "IUPMWsMjrAHzdjTBoRyHCdeZ4F0mVI7d"
+    both = Scrubber(login, key)
+    for text in (f"{login}:{key}", f"x{login}:{key}", f"?login={login}&key={key}"):
+        told = both(f"no: {base64.b64encode(text.encode()).decode()}")
+        for secret in (login, key):
+            # Any four letters in a row tell of three bytes.
+            for start in range(len(secret) - 5):
+                piece = base64.b64encode(secret[start : start + 6].encode()).decode()
+                assert piece not in told
     assert Scrubber("")("as  it\nis") == "as it is"
     assert len(Scrubber("k")("z" * 500)) == 300
 

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpcore
 import httpx
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from megamax_sync import errors
-from megamax_sync.api import MegamaxClient, MultipartFile, network, sessions, urls
+from megamax_sync.api import MegamaxClient, MultipartFile, network, sessions, stream, urls
 from megamax_sync.api import trickle as trickle_of
 
 from .server import KEY, LOGIN, Server, read_head, reply, success
@@ -244,39 +245,39 @@ def test_stream_keeps_what_came_early() -> None:
     """What is read while looking for an answer is not lost, interim answers apart."""
     near, far = socket.socketpair()
     with near, far:
-        stream = network.Stream(near, network.Backend())
-        assert stream.get_extra_info("is_readable") is False
-        assert stream.get_extra_info("socket") is None
+        made = stream.Stream(near, network.Backend())
+        assert made.get_extra_info("is_readable") is False
+        assert made.get_extra_info("socket") is None
         far.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        stream.write(b"a")
+        made.write(b"a")
         for part in (b"HTTP", b"/1.1 103 Early\r\n", b"\r\nHTTP/1.1"):
             far.sendall(part)
-            stream.write(b"a")
+            made.write(b"a")
         far.sendall(b" 413 No\r\n")
         with pytest.raises(httpcore.WriteError):
-            stream.write(b"b")
-        assert stream.get_extra_info("is_readable") is True
-        assert stream.read(8) == b"HTTP/1.1"
+            made.write(b"b")
+        assert made.get_extra_info("is_readable") is True
+        assert made.read(8) == b"HTTP/1.1"
         far.close()
         with pytest.raises(httpcore.WriteError):
-            stream.write(b"b")
-        assert stream.read(100).endswith(b"413 No\r\n")
+            made.write(b"b")
+        assert made.read(100).endswith(b"413 No\r\n")
         with pytest.raises(httpcore.WriteError):
-            stream.write(b"b")
-        assert stream.read(1) == b""
+            made.write(b"b")
+        assert made.read(1) == b""
 
 
 def test_socket_options() -> None:
     """Options that httpcore hands on are set."""
     with Server() as server:
-        stream = network.Backend().connect_tcp(
+        made = network.Backend().connect_tcp(
             "127.0.0.1",
             server.port,
             socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)],
         )
-        assert isinstance(stream, network.Stream)
-        assert stream._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        stream.close()
+        assert isinstance(made, stream.Stream)
+        assert made._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        made.close()
 
 
 def test_tls_that_cannot_begin() -> None:
@@ -284,9 +285,71 @@ def test_tls_that_cannot_begin() -> None:
     near, far = socket.socketpair()
     near.close()
     with far:
-        stream = network.Stream(near, network.Backend())
+        made = stream.Stream(near, network.Backend())
         with pytest.raises(httpcore.ConnectError, match="cannot begin"):
-            stream.start_tls(ssl.create_default_context(), "a.example")
+            made.start_tls(ssl.create_default_context(), "a.example")
+
+
+def test_a_slow_receiver_over_tls_is_not_stalled(
+    server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes longer for a large write than the time-out, but takes some all along, goes on."""
+    monkeypatch.setattr(network.Backend, "connect_tcp", _with_small_buffers)
+    size = 600_000
+
+    def handler(conn: socket.socket) -> None:
+        head, body = read_head(conn) or (None, b"")
+        assert head is not None
+        left = int(head.headers["content-length"]) - len(body)
+        pause = threading.Event()
+        while left > 0 and (piece := conn.recv(4096)):
+            left -= len(piece)
+            # 80 KB/s: 256 KiB take three seconds.
+            pause.wait(len(piece) / 80_000)
+        conn.sendall(reply(200, success({"hashid": "9mO", "name": "a", "size": size})))
+
+    with (
+        Server(handler=handler, tls=server_tls) as server,
+        MegamaxClient(server.url, LOGIN, KEY, timeout=2, verify_upload_tls=False) as client,
+    ):
+        server._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        body = MultipartFile(io.BytesIO(b"x" * size), name="a.mp4", size=size)
+        assert client.upload(server.url, body).hashid == "9mO"
+
+
+_connect = network.Backend.connect_tcp
+
+
+def _with_small_buffers(backend: network.Backend, *args: Any, **options: Any) -> Any:
+    made = _connect(backend, *args, **options)
+    assert isinstance(made, stream.Stream)
+    made._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+    return made
+
+
+def test_a_connection_that_cannot_be_made_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a kept connection may be dead through nobody's fault; and one address may follow."""
+    tried: list[int] = []
+    plain = socket.socket
+
+    def noting(family: int = socket.AF_INET, *more: Any) -> socket.socket:
+        tried.append(family)
+        if family == socket.AF_INET6:
+            raise OSError("Address family not supported by protocol")
+        return plain(family, *more)
+
+    addresses = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 9, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 9)),
+    ]
+    monkeypatch.setattr(network.Backend, "_addresses", staticmethod(lambda *_: addresses))
+    monkeypatch.setattr("megamax_sync.api.network.socket.socket", noting)
+    with (
+        MegamaxClient("http://localhost:9/api", LOGIN, KEY) as client,
+        pytest.raises(errors.ServiceUnreachable, match="refused"),
+    ):
+        client.files()
+    assert tried == [socket.AF_INET6, socket.AF_INET]
 
 
 @pytest.mark.parametrize("host", [".example", "a..b", "a" * 64 + ".example", "."])

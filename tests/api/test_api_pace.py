@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 
 import pytest
@@ -26,14 +27,14 @@ def test_pacer_never_exceeds_its_rate(rate: float, idle: list[float]) -> None:
     clock = FakeClock()
     stop = FakeStop(clock)
     pacer = Pacer(rate, clock)
-    burst = max(1, int(rate))
+    burst = math.ceil(rate)
     times = []
     for pause in [*idle, *[0.0] * 60]:
         clock.time += pause
         assert pacer.wait(stop)
         times.append(clock.time)
     for early, late in zip(times, times[burst:], strict=False):
-        assert late - early >= burst / rate - 1e-6
+        assert late - early >= max(1.0, burst / rate) - 1e-6
     assert clock.time - 1000.0 <= sum(idle) + len(times) / rate + 1e-6
 
 
@@ -70,7 +71,7 @@ class Told:
         """Pass the gate, and fail with ``error`` inside."""
         if error is None:
             with self.gate.pass_(self.stop) as passed:
-                return passed
+                return passed is not None
         with pytest.raises(type(error)), self.gate.pass_(self.stop):
             raise error
         return True
@@ -111,6 +112,30 @@ def test_credentials() -> None:
         waits.append(told.gate.until - told.clock.time)
     assert waits == [60.0, 120.0, 240.0, 300.0, 300.0]
     assert [reason for reason, _ in told.pauses] == ["service", "credentials"]
+
+
+def test_who_has_waited_elsewhere_asks_again() -> None:
+    """Of all who passed before it closed, or as earlier probes, none may go on but the last."""
+    told = Told()
+    gate, stop = told.gate, told.stop
+    with gate.pass_(stop) as early:
+        assert early is not None
+        assert gate.still_holds(early)
+        told.run(FAULT)
+        assert not gate.still_holds(early)
+        told.clock.time += 100.0
+        with gate.pass_(stop) as first:
+            assert first is not None
+            told.clock.time += 800.0
+            assert gate.still_holds(first)
+            told.clock.time += 899.0
+            assert gate.still_holds(first)
+            # The lease is over, and the next one is let through.
+            told.clock.time += 901.0
+            with gate.pass_(stop) as second:
+                assert second is not None
+                assert not gate.still_holds(first)
+                assert gate.still_holds(second)
 
 
 @pytest.mark.parametrize(

@@ -82,16 +82,14 @@ class Running:
     def opened(self, path: Path) -> bool:
         """Tell whether the process has this file open."""
         open_files = Path(f"/proc/{self.process.pid}/fd")
-        return any(os.path.realpath(link) == str(path) for link in open_files.iterdir())
+        # It opens and closes others meanwhile.
+        return any(_leads(link) == str(path) for link in open_files.iterdir())
 
     def freeze(self) -> None:
         """Stop all of its threads, as SIGSTOP does, and wait until they stand still."""
         self.process.send_signal(signal.SIGSTOP)
         tasks = Path(f"/proc/{self.process.pid}/task")
-        wait_until(
-            lambda: all("State:\tT" in (one / "status").read_text() for one in tasks.iterdir()),
-            "all threads are stopped",
-        )
+        wait_until(lambda: all(map(_stands, tasks.iterdir())), "all threads are stopped")
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit status."""
@@ -222,3 +220,17 @@ class Program:
         """The counts of status --json, those that are not 0."""
         counts: dict[str, int] = self.run("status", "--json").json()["counts"]
         return {state: count for state, count in counts.items() if count}
+
+
+def _leads(link: Path) -> str | None:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:
+        return None
+
+
+def _stands(task: Path) -> bool:
+    try:
+        return "State:\tT" in (task / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True

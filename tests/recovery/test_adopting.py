@@ -52,6 +52,42 @@ def test_what_was_uploaded_by_hand_is_adopted(tmp_path: Path) -> None:
         assert made.calls("files") <= 12
 
 
+def test_a_stop_does_not_wait_for_a_file_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is adopted is read for its fingerprint: of 60 GB that would take minutes."""
+    reading, go_on = threading.Event(), threading.Event()
+    pread, read = os.pread, list[int]()
+
+    def slow(fd: int, size: int, offset: int) -> bytes:
+        read.append(offset)
+        if reading.is_set():
+            go_on.wait(20)
+        reading.set()
+        return pread(fd, size, offset)
+
+    with rig(tmp_path) as made:
+        by_hand(made, "a.mp4", made.put("a.mp4", size=30 << 20))
+        monkeypatch.setattr("megamax_sync.fingerprint.os.pread", slow)
+        made.start(ADOPT="true")
+        wait_for(reading.is_set)
+        daemon = made.daemon
+
+        def release() -> None:
+            daemon.stopping.wait(20)
+            go_on.set()
+
+        releaser = threading.Thread(target=release)
+        releaser.start()
+        assert made.stop(budget=20.0)
+        releaser.join()
+        assert len(read) < 10
+        monkeypatch.undo()
+        made.start(ADOPT="true")
+        made.wait_done("a.mp4")
+        assert made.calls("upload") == 0
+
+
 def test_without_the_setting_nobody_asks(tmp_path: Path) -> None:
     """A new file is sent, whatever the account has: it may be another video."""
     with rig(tmp_path) as made:

@@ -30,7 +30,7 @@ def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
 def at_work(made: Rig) -> bytes:
     """Start, with one file done and one being sent; return the content of that."""
     made.put("done.mp4")
-    made.start(MIN_RATE="0")
+    made.start(MIN_RATE="0", TIMEOUT_SECONDS="100")
     made.wait_done("done.mp4")
     wait_for(lambda: made.daemon.store.settings.born is not None)
     wait_for(lambda: made.daemon.keeper._born is not None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+from megamax_sync.store.jobs import LONGEST_CHECK
 from megamax_sync.track.cadence import MIRRORS_WATCHED, Cadence
 
 CADENCE = Cadence(15.0, rng=random.Random(1))
@@ -58,22 +59,28 @@ def test_later_mirrors_are_asked_for_for_a_week() -> None:
 
 def test_links_are_renewed_before_they_expire_but_not_all_at_once() -> None:
     """Between a half and three quarters of their time, spread at random."""
-    waits = {CADENCE.renewal(1000.0) for _ in range(100)}
+    waits = {CADENCE.renewal(1000.0, 5) for _ in range(100)}
     assert len(waits) > 50
     assert min(waits) >= 500.0
     assert max(waits) <= 750.0
 
 
 def test_expired_links_cause_no_storm() -> None:
-    """A service whose links have expired already is asked as often as the polls are, no more."""
-    assert CADENCE.renewal(-1e6) == 15.0
-    assert Cadence(0.1).renewal(0.0) == 1.0
+    """A service whose links have expired already is asked ever more rarely."""
+    assert [CADENCE.renewal(-1e6, looks) for looks in (0, 1, 2, 1000)] == [60, 120, 240, 6 * 3600]
+    assert [CADENCE.refused(looks) for looks in (0, 1, 1000)] == [60, 120, 7 * 86400]
+    assert Cadence(0.1).renewal(0.5, 9) == 1.0
+
+
+def test_no_renewal_is_beyond_what_a_start_believes() -> None:
+    """Links that are good for years would be asked for at each start."""
+    assert CADENCE.renewal(10 * 365 * 86400.0, 0) < LONGEST_CHECK
 
 
 def test_what_expires_at_one_moment_is_renewed_evenly() -> None:
     """Ten thousand links over a quarter of their time: no hour of it has more than its part."""
     ttl = 4 * 86400.0
-    hours = Counter(int(CADENCE.renewal(ttl) // 3600) for _ in range(10_000))
+    hours = Counter(int(CADENCE.renewal(ttl, 0) // 3600) for _ in range(10_000))
     assert len(hours) == 24
     assert max(hours.values()) < 1.3 * 10_000 / 24
 

@@ -106,21 +106,16 @@ def test_many_that_left_at_once_cost_one_more_list_as_long_as_that_is_short() ->
 
 
 @pytest.mark.parametrize(
-    ("error", "raised"),
-    [(ServiceFault("HTTP 500", answered=True), False), (ServiceUnreachable("none"), True)],
+    "error", [ServiceFault("HTTP 500", answered=True), ServiceUnreachable("no answer")]
 )
-def test_the_list_of_what_is_converted_may_fail_alone(error: Exception, raised: bool) -> None:
-    """Refused, or too long to be read: the other lists hold, and it is not asked for again."""
+def test_the_list_of_what_is_converted_may_fail_alone(error: Exception) -> None:
+    """Refused, or too long to be sent in time: the others hold, and it is not asked for again."""
     files: dict[str, tuple[str, int | None]] = {f"h{n}": ("onqueue", None) for n in range(50)}
     files |= {f"h{n}": ("converted", None) for n in range(50, 80)}
     service = Service(files, into_folders=True)
     service.list_error, service.broken = error, {"converted"}
     asking = Statuses(service.list_files, service.get_file)
     jobs = [job(n) for n in range(80)]
-    if raised:
-        with pytest.raises(ServiceUnreachable):
-            statuses(jobs, service, asking)
-        return
     for _ in range(2):
         assert statuses(jobs, service, asking)[79] == "converted"
     assert len(service.singles) == 2 * 30
@@ -146,12 +141,22 @@ def test_a_file_that_the_service_denies_is_none_and_others_are_not_affected() ->
     assert statuses([job(n) for n in range(3)], service) == {0: None, 1: fault, 2: "onqueue"}
 
 
-def test_no_answer_at_all_is_raised() -> None:
-    """A service that does not answer is in trouble as a whole."""
+def test_one_file_without_an_answer_holds_up_no_other() -> None:
+    """The call for it may be what the service chokes on."""
+    service = Service({f"h{n}": ("onqueue", None) for n in range(4)}, into_folders=True)
+    error = ServiceUnreachable("no answer")
+    service.failing = {"h0": error, "h2": error}
+    said = statuses([job(n) for n in range(4)], service)
+    assert said == {0: error, 1: "onqueue", 2: error, 3: "onqueue"}
+
+
+def test_no_answer_twice_in_a_row_is_raised() -> None:
+    """A service that does not answer is in trouble as a whole, and not waited for file by file."""
     service = Service({}, into_folders=True)
-    service.failing = {"h0": ServiceUnreachable("no answer")}
+    service.failing = {f"h{n}": ServiceUnreachable("no answer") for n in range(4)}
     with pytest.raises(ServiceUnreachable):
-        statuses([job(0)], service)
+        statuses([job(n) for n in range(4)], service)
+    assert service.singles == ["h0", "h1"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from upload.pipeline import Rig, rig, wait_for
 
+from megamax_sync.api.client import MegamaxClient
+from megamax_sync.api.models import RemoteFile
 from megamax_sync.clock import Clock
+from megamax_sync.errors import ServiceUnreachable
 from megamax_sync.job import REMOTE_UNFINISHED, FileStamp, Job, JobState
 from megamax_sync.sandbox import Fault
 from megamax_sync.store import NewJob, Store
@@ -251,6 +254,121 @@ def test_links_are_renewed_before_they_expire(tmp_path: Path) -> None:
         assert made.state("a.mp4") is DONE
 
 
+@pytest.mark.parametrize("fault", [Fault.status(409, "busy"), Fault.status(503)])
+def test_a_refused_renewal_takes_no_links_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    """Of a file that was converted long ago: those that are good stay, and it is asked again."""
+    monkeypatch.setattr("megamax_sync.track.cadence._FIRST_MIRRORS", 0.2)
+    with rig(tmp_path, link_ttl=20) as made:
+        made.put("a.mp4")
+        made.start()
+        made.wait_done("a.mp4")
+        links = made.the_job("a.mp4").direct
+        made.faults.add("direct", fault, 1)
+        job = made.the_job("a.mp4")
+        made.daemon.store.tracking.track(
+            job, converted_at=made.daemon.clock.now() - 8 * 86400, check_at=1.0
+        )
+        wait_for(lambda: made.the_job("a.mp4").direct_error)
+        assert made.the_job("a.mp4").direct == links
+        wait_for(lambda: made.the_job("a.mp4").direct_error is None)
+        assert made.the_job("a.mp4").direct != links
+
+
+def test_who_asks_for_time_gets_it_for_all_files(tmp_path: Path) -> None:
+    """A renewal that is answered with Retry-After is made for no other file meanwhile."""
+    with rig(tmp_path) as made:
+        names = ["a.mp4", "b.mp4", "c.mp4"]
+        for name in names:
+            made.put(name)
+        made.start()
+        made.wait_done(*names)
+        made.faults.add("direct", Fault.status(429, headers={"retry-after": "3600"}), None)
+        before = made.calls("direct")
+        for name in names:
+            made.daemon.store.tracking.track(made.the_job(name), check_at=1.0)
+        wait_for(lambda: all((made.the_job(name).check_at or 0) > 1.0 for name in names))
+        assert made.calls("direct") == before + 1
+        now = made.daemon.clock.now()
+        assert all((made.the_job(name).check_at or 0) > now + 3000 for name in names)
+
+
+def test_a_file_without_an_answer_holds_up_neither_others_nor_uploads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call for one hashid that the service chokes on is not the service's end."""
+    asked = MegamaxClient.file
+    mute: list[str | None] = []
+
+    def file(self: MegamaxClient, hashid: str) -> RemoteFile:
+        if hashid in mute:
+            raise ServiceUnreachable("no answer from it (ReadTimeout)")
+        return asked(self, hashid)
+
+    monkeypatch.setattr(MegamaxClient, "file", file)
+    with rig(tmp_path, step=3600) as made:
+        names = ["a.mp4", "b.mp4", "c.mp4"]
+        for name in names:
+            made.put(name)
+        made.start()
+        for name in names:
+            made.wait_state(name, PROCESSING)
+        mute.append(made.the_job("a.mp4").hashid)
+        for name in names:
+            made.sandbox.set_status(made.the_job(name).hashid or "", "converted")
+        made.wait_done("b.mp4", "c.mp4")
+        made.put("d.mp4")
+        made.wait_state("d.mp4", PROCESSING)
+        mute.clear()
+        made.wait_done("a.mp4")
+
+
+def test_behind_a_closed_gate_somebody_knocks_though_nothing_is_due(tmp_path: Path) -> None:
+    """The end of an outage is seen, also where the next look at a done file is days away."""
+    with rig(tmp_path) as made:
+        made.put("a.mp4")
+        made.start()
+        made.wait_done("a.mp4")
+        job = made.the_job("a.mp4")
+        made.faults.add("mirrors", Fault.status(503), None)
+        made.faults.add("direct", Fault.status(503), None)
+        made.faults.add("file", Fault.status(503), None)
+        made.daemon.store.tracking.track(job, check_at=1.0)
+        wait_for(lambda: made.said("service.paused"))
+        made.daemon.store.tracking.track(job, check_at=made.daemon.clock.now() + 3600)
+        made.faults.clear()
+        wait_for(lambda: made.said("service.resumed"))
+
+
+def test_a_file_that_moves_on_is_asked_about_soon_again(tmp_path: Path) -> None:
+    """However rarely it was before; and of one that was dropped meanwhile nothing is noted."""
+    clock = Clock()
+    with Store(str(tmp_path / "queue.db"), clock) as store:
+        number = store.jobs.add(
+            b"/v/a.mkv", FileStamp(1, 1, 1, 1, 1), root=b"/v", folder=None, ready=True, reason="x"
+        )
+        job = store.jobs.claim("me")
+        assert job is not None
+        store.jobs.arrived(
+            job, hashid="h", status="onqueue", name="a", size=1, uploaded_at=clock.now() - 10_000,
+            fingerprint=None, stamp=job.stamp, reason="x",
+        )  # fmt: skip
+        conversion = Conversion(store, Cadence(15.0), Usual(store.settings), clock)
+        job = store.jobs.get(number)
+        assert job is not None
+        store.tracking.track(job, checks=60)
+        old = store.jobs.get(number)
+        assert old is not None
+        assert not conversion.heard(old, RemoteFile(hashid="h", name="a", status="converting"))
+        moved = store.jobs.get(number)
+        assert moved is not None
+        assert moved.check_at is not None
+        assert moved.check_at - clock.now() < 200
+        assert store.orders.forget(moved)
+        assert not conversion.heard(moved, RemoteFile(hashid="h", name="a", status="converted"))
+
+
 def test_links_are_left_alone_if_so_configured(tmp_path: Path) -> None:
     """Without renewal nothing is asked for before the next look for mirrors."""
     with rig(tmp_path, link_ttl=2) as made:
@@ -261,8 +379,11 @@ def test_links_are_left_alone_if_so_configured(tmp_path: Path) -> None:
         assert made.calls("direct") == asked
 
 
-def test_a_done_file_keeps_its_links_while_the_service_is_in_trouble(tmp_path: Path) -> None:
+def test_a_done_file_keeps_its_links_while_the_service_is_in_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is in the sidecar is not taken away by an error."""
+    monkeypatch.setattr("megamax_sync.track.cadence._FIRST_MIRRORS", 0.2)
     with rig(tmp_path, link_ttl=3) as made:
         uploaded(made)
         made.wait_done("a.mp4")

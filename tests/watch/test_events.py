@@ -260,7 +260,7 @@ def test_20000_files_in_one_folder_are_found(field: Field) -> None:
         os.truncate(field.drop / f"{number}.mkv", 1)
     watcher = field.watch(settle=0, observe=True, allow_sparse=True)
     watcher.start()
-    assert watcher.scanned.wait(30)
-    until(lambda: field.store.views.counts()[JobState.QUEUED] == 20_000, 30)
+    assert watcher.scanned.wait(90)
+    until(lambda: field.store.views.counts()[JobState.QUEUED] == 20_000, 90)
     until(watcher.settled)
     assert field.errors == []

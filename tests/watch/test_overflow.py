@@ -87,7 +87,7 @@ def test_no_file_is_missed_by_a_process_that_was_stopped(tmp_path: Path, limit: 
             process.send_signal(signal.SIGSTOP)
             fill(tmp_path / "drop", files)
             process.send_signal(signal.SIGCONT)
-            until(lambda: "watch.overflowed" in (tmp_path / "log").read_text(), 10)
+            until(lambda: "watch.overflowed" in (tmp_path / "log").read_text(), 60)
             until(lambda: queued(tmp_path) == files, 90)
     finally:
         QUEUED_EVENTS.write_text(usual)
