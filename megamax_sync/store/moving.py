@@ -44,11 +44,11 @@ class Moving(JobTable):
             rows = self.database.write(sql, *values, *times, self._next_place(), now, *key)
             if not rows:
                 return False
-            # What was sent is still this version of the file.
+            # What was sent is still this version of the file, under the name that it had then.
             self.database.write(
-                "UPDATE attempt SET path = ?, mtime_ns = ?, ino = ? "
+                "UPDATE attempt SET mtime_ns = ?, ino = ? "
                 "WHERE job = ? AND outcome IS NULL AND size = ? AND mtime_ns = ? AND ino = ?",
-                *(path, stamp.mtime_ns, stamp.ino),
+                *(stamp.mtime_ns, stamp.ino),
                 *(job.id, job.stamp.size, job.stamp.mtime_ns, job.stamp.ino),
             )
             self.database.write(

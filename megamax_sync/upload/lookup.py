@@ -106,7 +106,7 @@ class Lookup:
         beat: Callable[[], None],
     ) -> bool:
         """Take a listed file as this attempt's; False if the file has changed since it was sent."""
-        if not attempt.sent_version(job.stamp) or _replaced(job, attempt, beat):
+        if not _is_what_was_sent(job, attempt, beat):
             error = "the file changed after it was sent"
             self._store.journal.discarded(attempt.id, remote.hashid, error)
             _log.warning(
@@ -144,18 +144,27 @@ def _made(remote: RemoteFile) -> float:
     return remote.created_at.timestamp() if remote.created_at else 0.0
 
 
-def _replaced(job: Job, attempt: Attempt, beat: Callable[[], None]) -> bool:
-    """Tell whether another content lies under the path now. One that is gone was not replaced."""
+def _is_what_was_sent(job: Job, attempt: Attempt, beat: Callable[[], None]) -> bool:
+    """Tell whether the content that was sent lies under the path now, or nothing does.
+
+    Times and inodes may be others since: the watch has taken a touched file anew, or its file
+    system numbers them anew at each mount.
+    """
     try:
         status = os.lstat(job.path)
     except OSError:
-        return False
+        return attempt.sent_version(job.stamp)
     now = FileStamp.of(status)
-    if not stat.S_ISREG(status.st_mode) or now.same_version(job.stamp):
+    if not stat.S_ISREG(status.st_mode):
+        return attempt.sent_version(job.stamp)
+    if attempt.sent_version(now):
+        return True
+    if now.size != attempt.size:
         return False
     # Nobody has verified the file when the answer was lost; only the content can tell.
-    sent = attempt.fingerprint
-    return now.size != attempt.size or sent is None or read_fingerprint(job.path, now, beat) != sent
+    if attempt.fingerprint is not None:
+        return read_fingerprint(job.path, now, beat) == attempt.fingerprint
+    return now.mtime_ns == attempt.mtime_ns
 
 
 def read_fingerprint(path: bytes, stamp: FileStamp, beat: Callable[[], None]) -> str | None:

@@ -65,7 +65,9 @@ class Settling:
     """What is remembered of one file that is not finished yet."""
 
     # There may be tens of thousands.
-    __slots__ = ("_allow_sparse", "_looks", "_quiet", "_quiet_at", "_settle", "_since", "stamp")
+    __slots__ = (
+        "_allow_sparse", "_looks", "_quiet", "_quiet_at", "_seen", "_settle", "_since", "stamp"
+    )  # fmt: skip
 
     def __init__(self, settle_seconds: float, *, allow_sparse: bool) -> None:
         self._settle = settle_seconds
@@ -73,6 +75,8 @@ class Settling:
         #: How the file looked last.
         self.stamp: FileStamp | None = None
         self._since = 0.0
+        #: When it was first seen to look so.
+        self._seen = 0.0
         self._quiet = settle_seconds
         self._quiet_at: float | None = None
         self._looks = 0
@@ -95,7 +99,7 @@ class Settling:
 
     def _changed(self, stamp: FileStamp, monotonic: float, wall: float) -> None:
         old, quiet_at = self.stamp, self._quiet_at
-        self.stamp, self._quiet_at, self._looks = stamp, None, 0
+        self.stamp, self._seen, self._quiet_at, self._looks = stamp, monotonic, None, 0
         another = old is None or (old.dev, old.ino) != (stamp.dev, stamp.ino)
         if another or (quiet_at is not None and monotonic - quiet_at > _LONGEST_QUIET):
             self._quiet = self._settle
@@ -109,8 +113,11 @@ class Settling:
         believed = another and age > -_SKEW
         self._since = monotonic - max(0.0, age) if believed else monotonic
 
-    def judge(self, signs: Signs) -> Finished | Waits:
-        """Judge the closer look, after :meth:`quiet` had nothing against it."""
+    def judge(self, signs: Signs, *, monotonic: float = math.inf) -> Finished | Waits:
+        """Judge the closer look, after :meth:`quiet` had nothing against it.
+
+        ``monotonic`` is the present moment; without it the file counts as watched for long.
+        """
         if signs.writers is Writers.SOME:
             who = f" ({signs.writer})" if signs.writer else ""
             return self._again("open", f"open for writing{who}")
@@ -122,6 +129,11 @@ class Settling:
                 "has unwritten holes, as an unfinished download has; "
                 "MEGAMAX_ALLOW_SPARSE=true if it is meant to be sparse",
             )
+        left = self._seen + self._quiet - monotonic
+        if signs.writers is Writers.UNKNOWN and left > 0:
+            # Another machine may write it, and the clock that its times are by may be slow: only
+            # what we have seen ourselves counts.
+            return Waits("quiet", _quiet_left(math.ceil(left)), left)
         return Finished()
 
     def _again(self, kind: str, reason: str) -> Waits:

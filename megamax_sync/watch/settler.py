@@ -163,7 +163,7 @@ class Settler:
                 continue
             if companion is not None:
                 signs = replace(signs, companion=companion)
-            verdict = one.settling.judge(signs)
+            verdict = one.settling.judge(signs, monotonic=one.pending.looked)
             if isinstance(verdict, Waits):
                 self._put_off(one.path, one.pending, verdict)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def test_a_service_that_lists_late_is_waited_for(tmp_path: Path) -> None:
         made.faults.add("upload", Fault.lost_answer(), 1)
         made.faults.add("files", Fault.hide_new(1.2), None)
         data = made.put("a.mp4")
-        made.start(RETRY_SECONDS="0.4")
+        made.start(RETRY_SECONDS="2")
         made.wait_done("a.mp4")
         assert_once(made, {"a.mp4": data})
         assert made.calls("files") >= 2
@@ -286,6 +287,41 @@ def test_a_file_touched_before_its_look_up_is_adopted(tmp_path: Path) -> None:
         made.wait_done("a.mp4")
         assert_once(made, {"a.mp4": data})
         assert made.calls("upload") == 1
+
+
+@pytest.mark.parametrize("how", ["touched", "another inode", "renamed"])
+def test_a_file_that_only_seems_another_before_it_is_listed_is_sent_once(
+    tmp_path: Path, how: str
+) -> None:
+    """The watch has taken it anew by then; the service knows it by the name that was sent."""
+    with rig(tmp_path) as made:
+        # From this one is learnt that the service keeps names.
+        made.put("x.mp4", size=4000)
+        made.start(RETRY_SECONDS="2")
+        made.wait_done("x.mp4")
+        # Late for longer than the second look takes to be due, for as long as it takes to see it.
+        made.faults.add("upload", Fault.lost_answer(), 1)
+        made.faults.add("files", Fault.hide_new(3600), None)
+        data = made.put("a.mp4")
+        wait_for(lambda: made.calls("upload") == 2)
+        wait_for(lambda: made.said("upload.retry_scheduled"))
+        old, name = made.the_job("a.mp4"), "a.mp4"
+        path = made.drop / name
+        if how == "touched":
+            os.utime(path)
+        elif how == "another inode":
+            shutil.copy2(path, made.drop / ".a")
+            (made.drop / ".a").rename(path)
+        else:
+            name = "b.mp4"
+            path.rename(made.drop / name)
+        wait_for(lambda: (made.job(name) or old).stamp != old.stamp or made.job(name) != old)
+        wait_for(lambda: made.job(name) is not None and made.the_job(name).ready)
+        made.faults.clear()
+        made.wait_done(name)
+        assert made.calls("upload") == 2
+        assert_once(made, {name: data})
+        assert made.daemon.store.journal.orphans() == []
 
 
 def test_a_job_forgotten_while_it_is_looked_for_leaves_an_orphan(tmp_path: Path) -> None:

@@ -29,13 +29,15 @@ def test_a_file_with_holes_is_mentioned_once_a_day(field: Field) -> None:
 def test_that_no_lease_can_be_had_is_said_once(
     field: Field, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two files without a lease make one warning; both are taken, after a look through /proc."""
+    """Two files without a lease make one warning; both are taken, once we have seen them rest."""
     monkeypatch.setattr(settler_module, "look", lambda _path: Signs(Writers.UNKNOWN))
     field.file("a.mkv")
     field.file("b.mkv")
     watcher = field.watch()
     with capture_logs() as said:
         field.run(watcher)
+        assert field.queued() == set()
+        field.run(watcher, ahead=10)
     unknown = [one for one in said if one["event"] == "watch.degraded"]
     assert len(unknown) == 1
     assert "unknown" in unknown[0]["error"]

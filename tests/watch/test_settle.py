@@ -117,6 +117,20 @@ def test_a_quiet_file_without_bad_signs_is_finished() -> None:
     assert make().judge(Signs(Writers.UNKNOWN)) == Finished()
 
 
+def test_where_nobody_knows_of_writers_only_our_own_clock_counts() -> None:
+    """A file server's clock may be slow: what is written now then looks as if it were old."""
+    settling = make(settle=5.0)
+    old = FileStamp(1000, int(990e9), int(990e9), 1, 1)
+    assert settling.quiet(old, monotonic=100.0, wall=1000.0) is None
+    assert settling.judge(Signs(Writers.NONE), monotonic=100.0) == Finished()
+    waits = settling.judge(Signs(Writers.UNKNOWN), monotonic=100.0)
+    assert isinstance(waits, Waits)
+    assert (waits.kind, waits.seconds) == ("quiet", 5.0)
+    more = FileStamp(2000, int(991e9), int(991e9), 1, 1)
+    assert settling.quiet(more, monotonic=105.0, wall=1005.0) is not None
+    assert settling.judge(Signs(Writers.UNKNOWN), monotonic=200.0) == Finished()
+
+
 @pytest.mark.parametrize(
     ("signs", "kind", "reason"),
     [
