@@ -1,9 +1,11 @@
 """Time, handed in so that tests can turn it.
 
 The queue has to keep moments across restarts, so it keeps Unix time; but a wall clock jumps (NTP,
-a laptop's sleep, a person). :class:`Clock` therefore looks at the wall once, when it is made, and
-counts on with the monotonic clock: within one run no schedule can storm or freeze, whatever the
-wall clock does.
+a person). :class:`Clock` therefore looks at the wall once, when it is made, and counts on with a
+clock that does not: within one run no schedule can storm or freeze, whatever the wall clock does.
+
+While a machine sleeps, the monotonic clock stands still and links expire all the same. So schedules
+count with the one that goes on, and who waits by the other has to be woken when they part.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+#: Linux's clock that counts sleep, too.
+_AWAKE_OR_NOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _FIRST = datetime.min.replace(tzinfo=UTC).timestamp()
 _LAST = datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp()
 
@@ -19,15 +23,19 @@ class Clock:
     """The clock of one run. All values are seconds, as floats."""
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+        self._offset = time.time() - time.clock_gettime(_AWAKE_OR_NOT)
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary moment; never goes back."""
+        """Seconds since an arbitrary moment; never goes back, and stands still in sleep."""
         return time.monotonic()
 
     def now(self) -> float:
-        """Unix time by the monotonic clock: for schedules, due times and leases."""
-        return time.monotonic() + self._offset
+        """Unix time that never jumps: for schedules, due times and leases."""
+        return time.clock_gettime(_AWAKE_OR_NOT) + self._offset
+
+    def slept(self) -> float:
+        """Seconds that the machine has slept so far, since an arbitrary moment."""
+        return time.clock_gettime(_AWAKE_OR_NOT) - time.monotonic()
 
     def wall(self) -> float:
         """Unix time as the machine has it now: for what people read and for file times."""

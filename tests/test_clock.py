@@ -19,6 +19,15 @@ def test_a_run_is_not_moved_by_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -
     assert clock.monotonic() <= clock.monotonic()
 
 
+def test_sleep_counts_for_schedules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links expire while a laptop sleeps."""
+    clock = Clock()
+    before, slept, awake = clock.now(), clock.slept(), time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda which: awake(which) + 3600)
+    assert clock.now() - before >= 3600
+    assert 3599 < clock.slept() - slept < 3601
+
+
 @pytest.mark.parametrize(
     ("moment", "text"),
     [

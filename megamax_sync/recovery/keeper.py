@@ -39,6 +39,8 @@ _CHECK_SHARE = 50.0
 _WRITTEN = 5.0
 #: How long one step may look at sidecars, in seconds.
 _SLICE = 0.1
+#: Two clocks that part by more have seen the machine sleep, in seconds.
+_NAP = 1.0
 
 
 class Keeper(Loop):
@@ -84,6 +86,7 @@ class Keeper(Loop):
         self._round_at: float | None = clock.monotonic()
         self._look_at = clock.monotonic() + _LOOK
         self._check_at = clock.monotonic()
+        self._slept = clock.slept()
         self._suspect = threading.Event()
         self._rebuilt = False
         #: The copy is whole, and the queue closed: only its place is to be taken.
@@ -121,6 +124,7 @@ class Keeper(Loop):
         self._say_rebuilt()
         if self._suspect.is_set() or self.clock.monotonic() >= self._look_at:
             self._guard()
+            self._wake_after_sleep()
             self._look_at = self.clock.monotonic() + _LOOK
         self._go_round()
         if self._written_by is not None and not self.looked_round.is_set():
@@ -129,6 +133,13 @@ class Keeper(Loop):
                 self.looked_round.set()
         dues = [self._look_at, *([] if self._round_at is None else [self._round_at])]
         return max(0.0, min(dues) - self.clock.monotonic())
+
+    def _wake_after_sleep(self) -> None:
+        slept = self.clock.slept()
+        if slept - self._slept > _NAP:
+            # The others wait by a clock that has stood still meanwhile.
+            self._store.database.wake()
+        self._slept = slept
 
     def _go_round(self) -> None:
         now = self.clock.monotonic()

@@ -173,7 +173,11 @@ class Tracker(Loop):
         try:
             self._fetch_links(job)
         except RemoteFileMissing:
-            self._conversion.denied(job)
+            if job.state is JobState.DONE:
+                # Its links are those of then; nothing is to be sent again for that.
+                self._conversion.postpone(job)
+            else:
+                self._conversion.denied(job)
         except ServiceError as error:
             self._conversion.postpone(job)
             if not error.answered:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -123,6 +124,23 @@ def test_a_folder_that_another_instance_has_taken_is_given_up(tmp_path: Path) ->
             assert not (tmp_path / "state/queue.db").exists()
         finally:
             other.unlock()
+
+
+def test_after_a_sleep_everybody_looks_what_is_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waits stand still while the machine sleeps, and links expire."""
+    with rig(tmp_path) as made:
+        made.put("a.mp4")
+        made.start()
+        made.wait_done("a.mp4")
+        due = made.daemon.clock.now() + 3600
+        made.daemon.store.tracking.track(made.the_job("a.mp4"), check_at=due)
+        before, awake = made.calls("direct"), time.clock_gettime
+        assert not made.daemon.stopping.wait(0.5)
+        assert made.calls("direct") == before
+        monkeypatch.setattr(time, "clock_gettime", lambda which: awake(which) + 7200)
+        wait_for(lambda: made.calls("direct") > before)
 
 
 def overwritten(queue: Path) -> None:
