@@ -23,11 +23,11 @@ _ROUNDS = 30
 
 
 def bench_pages(figures: Figures, folder: Path, jobs: int) -> None:
-    """A daemon with pages, on a queue of so many jobs, with an upload under way."""
+    """A daemon with pages, on a queue of so many jobs."""
     figures.begin(
         "pages",
-        f"A daemon with MEGAMAX_HTTP and {jobs:,} jobs. Times are the server's for one request "
-        "after another on a kept connection, from its first byte to the answer's last. Viewers "
+        f"A daemon with MEGAMAX_HTTP and {jobs:,} jobs. Times are a client's for one request after "
+        "another on a kept connection, so that its own share is in them. Viewers "
         f"have the overview open for {_WATCH_SECONDS:.0f} s while uploads are paused and resumed "
         "in turn.",
     )
