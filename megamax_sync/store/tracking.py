@@ -12,6 +12,8 @@ from megamax_sync.store.table import NEWEST_FIRST, SELECT, JobTable
 #: So many jobs of one state are looked at together: one list serves them all, and they are held in
 #: memory meanwhile.
 _AT_ONCE = 10_000
+#: So many sidecars that are due are read at once, as each may hold many links.
+_ROWS = 50
 
 
 class Tracking(JobTable):
@@ -58,9 +60,10 @@ class Tracking(JobTable):
         rows = [self.database.read_one(sql, state.value, *values) for state in states]
         return min((float(row[0]) for row in rows if row), default=None)
 
-    def to_write(self) -> list[Job]:
-        """Return the jobs whose sidecar has to be written."""
-        return self.all(f"{SELECT} WHERE sidecar_due = 1 ORDER BY id")
+    def to_write(self, after: int = 0, most: int = _ROWS) -> list[Job]:
+        """Return the next jobs behind this one whose sidecar has to be written."""
+        sql = f"{SELECT} WHERE sidecar_due = 1 AND id > ? ORDER BY id LIMIT ?"
+        return self.all(sql, after, most)
 
     def writes_sidecar(self, job: Job) -> bool:
         """Tell whether this is the newest job of its path that has a hashid (CONTRACT 4)."""

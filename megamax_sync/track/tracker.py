@@ -120,7 +120,7 @@ class Tracker(Loop):
         return min(waits, default=None)
 
     def _write_sidecars(self) -> None:
-        retry, now = self._writer.write_due(), self.clock.monotonic()
+        retry, now = self._writer.write_due(self.beat), self.clock.monotonic()
         self._write_again = None if retry is None else now + retry
         self._write_at = now + _WRITE_SECONDS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import structlog
@@ -18,6 +18,8 @@ from megamax_sync.store import Store
 
 _log = structlog.get_logger()
 _FIRST_PAUSE, _LAST_PAUSE = 2.0, 300.0
+#: After so many seconds of writing, others have their turn.
+_SLICE = 1.0
 
 
 class SidecarWriter:
@@ -47,20 +49,39 @@ class SidecarWriter:
         #: By job: when to try again, and the pause that led there.
         self._failed: dict[int, tuple[float, float]] = {}
 
-    def write_due(self) -> float | None:
-        """Write what is due; return the seconds until the next try, None when nothing is left."""
-        now = self._clock.monotonic()
-        due = self._store.tracking.to_write()
+    def write_due(self, beat: Callable[[], None]) -> float | None:
+        """Write what is due, for a second or so; return the seconds until there is more to do.
+
+        None when nothing is left. ``beat`` is called before each: a folder that was renamed makes
+        thousands due, and each waits for the disk.
+        """
+        until: float | None = None
+        owing: set[int] = set()
+        for job in self._due():
+            beat()
+            now = self._clock.monotonic()
+            if self._failed.get(job.id, (0.0, 0.0))[0] > now:
+                owing.add(job.id)
+                continue
+            until = until or now + _SLICE
+            if now >= until:
+                return 0.0
+            if not self.write(job):
+                owing.add(job.id)
         # A job that was dropped, or queued anew, owes none.
-        for job_id in self._failed.keys() - {job.id for job in due}:
+        for job_id in self._failed.keys() - owing:
             del self._failed[job_id]
-        for job in due:
-            if self._failed.get(job.id, (0.0, 0.0))[0] <= now:
-                self.write(job)
         if not self._failed:
             self._on_fine("sidecars")
             return None
         return max(0.1, min(at for at, _ in self._failed.values()) - self._clock.monotonic())
+
+    def _due(self) -> Iterator[Job]:
+        """Yield what is due, read as it is needed."""
+        after = 0
+        while jobs := self._store.tracking.to_write(after):
+            after = jobs[-1].id
+            yield from jobs
 
     def write(self, job: Job) -> bool:
         """Write one job's sidecar; False when it is still owed."""

@@ -80,7 +80,7 @@ class Shelf:
             account=lambda: "00000000",
             on_error=lambda _part, _error: None,
             on_fine=lambda _part: None,
-        ).write_due()
+        ).write_due(lambda: None)
 
     def putter(self, *, delete: bool = False) -> Putter:
         """One who puts away, not started."""

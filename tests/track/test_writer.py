@@ -1,0 +1,175 @@
+"""The writer of sidecars by itself: how long it takes, and what it takes away."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from megamax_sync import sidecar
+from megamax_sync.clock import Clock
+from megamax_sync.job import FileStamp, Job
+from megamax_sync.sidecar import Placement, Sidecar
+from megamax_sync.store import Store
+from megamax_sync.track.writer import SidecarWriter
+
+SERVICE, ACCOUNT = "https://example.com/api", "00000000"
+
+
+class TurnedClock(Clock):
+    """Stands still until it is turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = 1_700_000_000.0
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> float:
+        return self.time
+
+
+@dataclass
+class Desk:
+    """A watched folder, its queue, and who writes its sidecars."""
+
+    drop: Path
+    store: Store
+    clock: TurnedClock
+    beats: list[float] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    def writer(self, folder: Path | None = None, *roots: Path) -> SidecarWriter:
+        """A writer, with these watched folders."""
+        placement = Placement(
+            os.fsencode(folder) if folder else None,
+            [os.fsencode(one) for one in roots or (self.drop,)],
+        )
+        return SidecarWriter(
+            self.store,
+            placement,
+            self.clock,
+            service=SERVICE,
+            account=lambda: ACCOUNT,
+            on_error=lambda part, _error: self.troubles.append(part),
+            on_fine=lambda _part: self.troubles.clear(),
+        )
+
+    def write(self, writer: SidecarWriter) -> float | None:
+        """One go, with its beats noted."""
+        return writer.write_due(lambda: self.beats.append(self.clock.time))
+
+    def uploaded(self, path: Path, hashid: str, *, root: Path | None = None) -> Job:
+        """A video that is there, and that the service has."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(hashid.encode())
+        stamp = FileStamp.of(path.stat())
+        made = self.store.jobs.add(
+            os.fsencode(path),
+            stamp,
+            root=os.fsencode(root) if root else None,
+            folder=None,
+            ready=True,
+            reason="found",
+        )
+        job = self.fetch(made)
+        self.store.jobs.arrived(
+            job,
+            hashid=hashid,
+            status="converting",
+            name="a",
+            size=stamp.size,
+            uploaded_at=1.0,
+            fingerprint=None,
+            stamp=stamp,
+            reason="uploaded",
+        )
+        return self.fetch(job.id)
+
+    def fetch(self, job: int) -> Job:
+        """Read a job anew."""
+        found = self.store.jobs.get(job)
+        assert found is not None
+        return found
+
+    def due(self, job: Job) -> None:
+        """Have a job's sidecar written again."""
+        self.store.tracking.track(self.fetch(job.id), checks=1, sidecar_due=1)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """One without any jobs."""
+    clock = TurnedClock()
+    (tmp_path / "drop").mkdir()
+    with Store(str(tmp_path / "queue.db"), clock) as store:
+        yield Desk(tmp_path / "drop", store, clock)
+
+
+def names(folder: Path) -> dict[str, str]:
+    """The hashids of the sidecars below a folder, by path."""
+    found = {}
+    for path in folder.rglob("*.megamax.json"):
+        document = sidecar.read(os.fsencode(path))
+        assert document is not None
+        found[str(path.relative_to(folder)).removesuffix(".megamax.json")] = document.hashid
+    return found
+
+
+Slow = Callable[[float], None]
+
+
+@pytest.fixture
+def slow(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """Have each sidecar take so many seconds."""
+    whole = Placement.write
+
+    def set_to(seconds: float) -> None:
+        def write(placement: Placement, job: Job, document: Sidecar) -> bytes:
+            desk.clock.time += seconds
+            return whole(placement, job, document)
+
+        monkeypatch.setattr(Placement, "write", write)
+
+    return set_to
+
+
+def test_many_sidecars_are_written_in_pieces_with_signs_of_life(desk: Desk, slow: Slow) -> None:
+    """A folder with thousands was renamed, on a slow disk: nobody is stuck, and polling goes on."""
+    jobs = [desk.uploaded(desk.drop / f"{n}.mp4", f"h{n}", root=desk.drop) for n in range(120)]
+    slow(0.25)
+    writer, pieces = desk.writer(), 0
+    while desk.write(writer) == 0.0:
+        pieces += 1
+        written = sum(not desk.fetch(job.id).sidecar_due for job in jobs)
+        assert written <= 8 * pieces
+    assert len(names(desk.drop)) == len(jobs)
+    gaps = [later - one for one, later in zip(desk.beats, desk.beats[1:], strict=False)]
+    assert max(gaps) <= 0.25
+
+
+def test_what_fails_is_not_in_the_way_of_what_does_not(desk: Desk, slow: Slow) -> None:
+    """More of them than are read at once: each is said and tried again, all others are written."""
+    for n in range(70):
+        desk.uploaded(desk.drop / f"bad/{n}.mp4", f"b{n}", root=desk.drop)
+    for n in range(30):
+        desk.uploaded(desk.drop / f"good/{n}.mp4", f"g{n}", root=desk.drop)
+    links = desk.drop.parent / "links"
+    links.mkdir()
+    (links / "bad").write_text("in the way")
+    slow(0.1)
+    writer = desk.writer(links)
+    while desk.write(writer) == 0.0:
+        pass
+    assert len(names(links)) == 30
+    assert len(writer._failed) == 70
+    (links / "bad").unlink()
+    desk.clock.time += 60.0
+    while desk.write(writer) == 0.0:
+        pass
+    assert len(names(links)) == 100
+    assert not writer._failed
