@@ -102,7 +102,7 @@ class Proving(JobTable):
         sql = (
             f"{SELECT} AS one WHERE size = ? AND match_key = ? AND hashid IS NULL AND id <> ? "
             "AND state IN ('queued', 'uploading', 'failed') AND NOT EXISTS "
-            "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.id > one.id)"
+            "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.placed > one.placed)"
         )
         return self.all(sql, job.stamp.size, match_key(job.name), job.id)
 

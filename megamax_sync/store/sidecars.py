@@ -30,7 +30,7 @@ class Sidecars(JobTable):
         sql = (
             "SELECT id, path, hashid, sidecar, sidecar_mark FROM job AS one WHERE id > ? "
             "AND sidecar IS NOT NULL AND hashid IS NOT NULL AND sidecar_due = 0 AND NOT EXISTS "
-            "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.id > one.id "
+            "(SELECT 1 FROM job AS newer WHERE newer.path = one.path AND newer.placed > one.placed "
             "AND newer.hashid IS NOT NULL) ORDER BY id LIMIT ?"
         )
         return [Owed(*row) for row in self.database.read_tuples(sql, job, most)]

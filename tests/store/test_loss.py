@@ -128,6 +128,19 @@ def test_sidecars_are_listed_once_for_each_path(store: Store, add: Add) -> None:
     assert {job.hashid for job in store.tracking.to_write()} == {"due", "c"}
 
 
+def test_what_was_moved_over_another_is_the_newest_of_its_path(store: Store, add: Add) -> None:
+    """Its sidecar is looked after, and it may be meant by a listed file; the one below is not."""
+    moved, below, twin = (add(name) for name in (b"/v/a.mp4", b"/v/b.mp4", b"/w/b.mp4"))
+    for job in (moved, below):
+        sql = "UPDATE job SET hashid = ?, sidecar = ?, sidecar_due = 0 WHERE id = ?"
+        store.database.write(sql, f"h{job.id}", job.path, job.id)
+    assert store.moving.move_to(fetch(store, moved), below.path, below.root, below.stamp)
+    store.database.write("UPDATE job SET sidecar_due = 0")
+    assert [one.job for one in store.sidecars.after(0, 9)] == [moved.id]
+    store.database.write("UPDATE job SET hashid = NULL")
+    assert [one.id for one in store.jobs.twins(twin)] == [moved.id]
+
+
 def test_an_older_queue_is_known_for_one_that_was_at_work(path: str) -> None:
     """A queue with jobs from before there was a mark is no new one; an empty one is."""
     for jobs, born in ((1, "0"), (0, None)):
