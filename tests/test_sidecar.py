@@ -290,13 +290,27 @@ def test_sidecars_stand_beside_the_video_by_default() -> None:
 
 
 def test_a_sidecar_folder_mirrors_the_tree() -> None:
-    """Plainly for one watched folder, below their names for several, below the path for others."""
+    """Plainly for one watched folder, below their names for several."""
     assert place("/s", ["/v"], "/v/x/a.mkv", "/v") == "/s/x/a.mkv.megamax.json"
     assert place("/s", ["/v/"], "/v/x/a.mkv", "/v/") == "/s/x/a.mkv.megamax.json"
     assert place("/s", ["/"], "/v/a.mkv", "/") == "/s/v/a.mkv.megamax.json"
     assert place("/s", ["/m/v", "/w"], "/m/v/x/a.mkv", "/m/v") == "/s/v/x/a.mkv.megamax.json"
-    assert place("/s", ["/v"], "/old/x/a.mkv", "/old") == "/s/old/x/a.mkv.megamax.json"
-    assert place("/s", ["/v"], "/h/me/a.mkv", None) == "/s/h/me/a.mkv.megamax.json"
+
+
+@pytest.mark.parametrize("roots", [["/v"], ["/v", "/h"], ["/v", "/w/.elsewhere"]])
+def test_what_is_in_no_watched_folder_has_a_place_of_its_own(roots: list[str]) -> None:
+    """By its whole path, where nothing of a watched folder ever lies: no two share a sidecar."""
+    assert place("/s", roots, "/h/a.mkv", None) == "/s/.elsewhere/h/a.mkv.megamax.json"
+    assert place("/s", roots, "/old/x/a.mkv", "/old") == "/s/.elsewhere/old/x/a.mkv.megamax.json"
+    files = [
+        ("/h/a.mkv", None),
+        ("/v/h/a.mkv", "/v"),
+        ("/v/.elsewhere/h/a.mkv", "/v"),
+        ("/w/.elsewhere/h/a.mkv", "/w/.elsewhere"),
+        ("/old/h/a.mkv", "/old"),
+        ("/v/old/h/a.mkv", "/v"),
+    ]
+    assert len({place("/s", roots, path, root) for path, root in files}) == len(files)
 
 
 def test_equal_names_of_watched_folders_are_told_apart() -> None:
@@ -309,8 +323,10 @@ def test_equal_names_of_watched_folders_are_told_apart() -> None:
 
 def test_no_path_leads_out_of_the_sidecar_folder() -> None:
     """Dots in a path that was handed in are taken out before it is joined."""
-    assert place("/s", ["/v"], "/a/../../../etc/x.mkv", None) == "/s/etc/x.mkv.megamax.json"
-    assert place("/s", ["/v"], "//x.mkv", None) == "/s/x.mkv.megamax.json"
+    assert place("/s", ["/v"], "/a/../../../etc/x.mkv", None) == (
+        "/s/.elsewhere/etc/x.mkv.megamax.json"
+    )
+    assert place("/s", ["/v"], "//x.mkv", None) == "/s/.elsewhere/x.mkv.megamax.json"
 
 
 @pytest.mark.parametrize("char", ["a", "é", "漢", "🎬"])

@@ -14,6 +14,9 @@ from megamax_sync.sidecar.document import Sidecar, encode
 
 #: The longest name that Linux's file systems take, in bytes.
 _NAME_MAX = 255
+#: Where the sidecars of files lie that are in no watched folder. As its name is a hidden one, no
+#: watched video lies below a folder that is called so.
+_ELSEWHERE = b".elsewhere"
 
 
 class Placement:
@@ -41,13 +44,15 @@ class Placement:
         if self._folder is None:
             return beside(path)
         name = sidecar_name(os.path.basename(path))
-        inside = path
-        if root is not None:
-            top = self._tops.get(root, os.path.basename(root))
-            inside = os.path.join(top, path[len(root.rstrip(b"/")) + 1 :])
         # Whatever a path says, it stays inside.
-        below = os.path.normpath(b"/" + os.path.dirname(inside)).lstrip(b"/")
-        return os.path.join(self._folder, below, name)
+        inside = os.path.join(_ELSEWHERE, _flat(path))
+        if root is not None and root in self._tops:
+            below = _flat(path[len(root.rstrip(b"/")) + 1 :])
+            mirrored = os.path.join(self._tops[root], below)
+            # Not one that was handed in from a hidden folder of that name, or a watched one's.
+            if not mirrored.startswith(os.path.join(_ELSEWHERE, b"")):
+                inside = mirrored
+        return os.path.join(self._folder, os.path.dirname(inside), name)
 
     def check(self, job: Job) -> None:
         """Find out whether the sidecar could be written, by writing.
@@ -122,6 +127,11 @@ def sidecar_name(name: bytes) -> bytes:
 def _top(root: bytes, base: bytes, taken: bool) -> bytes:
     mark = hashlib.sha256(root).hexdigest()[:8].encode()
     return base + b"~" + mark if taken or not base else base
+
+
+def _flat(path: bytes) -> bytes:
+    """Name a path without dots and without its first slash."""
+    return os.path.normpath(b"/" + path).lstrip(b"/")
 
 
 def _temporary(path: bytes, purpose: bytes) -> bytes:

@@ -99,7 +99,7 @@ class SidecarWriter:
         except OSError as error:
             return self._could_not(job, error)
         self._failed.pop(job.id, None)
-        self._take_away_old(job, path)
+        self._take_away_old(job)
         if not self._paid(job, path):
             self._take_back(job, path)
         _log.info("sidecar.written", job=job.id, path=job.path, hashid=job.hashid, sidecar=path)
@@ -120,9 +120,12 @@ class SidecarWriter:
             )
         return job
 
-    def _take_away_old(self, job: Job, path: bytes | None = None) -> None:
-        """Take the sidecar away that a moved file has left behind, if it is still its own."""
-        if job.moved_from is not None and job.sidecar is not None and job.sidecar != path:
+    def _take_away_old(self, job: Job) -> None:
+        """Take a sidecar away that no longer is where it belongs, if it is still the job's own.
+
+        A moved file has left it behind, or the settings have another place for it now.
+        """
+        if job.sidecar not in {None, self._placement.path(job)}:
             self._remove(job, job.moved_from, job.sidecar)
 
     def _take_back(self, job: Job, path: bytes) -> None:
@@ -131,9 +134,12 @@ class SidecarWriter:
         if fresh is not None and self._placement.path(fresh) != path:
             self._remove(job, job.path, path)
 
-    def _remove(self, job: Job, video: bytes, path: bytes) -> None:
-        """Take a job's sidecar away from beside ``video``, unless it is another's by now."""
-        if self._store.tracking.shares_sidecar(job, video):
+    def _remove(self, job: Job, video: bytes | None, path: bytes) -> None:
+        """Take a job's sidecar away, unless it is another's by now.
+
+        ``video``: where the file lay for which it was written, if it has been moved since.
+        """
+        if video is not None and self._store.tracking.shares_sidecar(job, video):
             return
         old = sidecar.read(path)
         ours = (job.hashid, self._service, self._account())

@@ -269,7 +269,8 @@ def test_sidecars_in_a_folder_of_their_own(shelf: Shelf, tmp_path: Path) -> None
     shelf.placement = Placement(os.fsencode(tmp_path / "links"), [os.fsencode(shelf.watched)])
     shelf.done("show/a.mkv")
     shelf.put_away()
-    found = [path.relative_to(tmp_path / "links") for path in (tmp_path / "links").rglob("*.json")]
+    links = tmp_path / "links/.elsewhere"
+    found = [path.relative_to(links) for path in (tmp_path / "links").rglob("*.json")]
     assert found == [(shelf.target / f"show/a.mkv{SIDECAR}").relative_to("/")]
 
 

@@ -173,3 +173,43 @@ def test_what_fails_is_not_in_the_way_of_what_does_not(desk: Desk, slow: Slow) -
         pass
     assert len(names(links)) == 100
     assert not writer._failed
+
+
+@pytest.mark.parametrize("before", ["beside", "one"])
+def test_no_sidecar_is_left_where_the_settings_had_it_before(desk: Desk, before: str) -> None:
+    """Another folder for them, another watched folder: what lies at the old place goes stale."""
+    more, links = desk.drop.parent / "more", desk.drop.parent / "links"
+    links.mkdir()
+    job = desk.uploaded(desk.drop / "x/a.mp4", "h1", root=desk.drop)
+    desk.write(desk.writer(links if before == "one" else None))
+    desk.due(job)
+    desk.write(desk.writer(links, desk.drop, more))
+    assert names(links) == {"drop/x/a.mp4": "h1"}
+    assert names(desk.drop) == {}
+    assert not (links / "x").exists()
+
+
+def test_a_sidecar_at_the_old_place_that_speaks_of_another_upload_stays(desk: Desk) -> None:
+    """A newer version's, say, or another program's."""
+    more, links = desk.drop.parent / "more", desk.drop.parent / "links"
+    links.mkdir()
+    job = desk.uploaded(desk.drop / "a.mp4", "h1", root=desk.drop)
+    desk.write(desk.writer(links))
+    old = links / "a.mp4.megamax.json"
+    old.write_text(old.read_text().replace('"h1"', '"h2"'))
+    desk.due(job)
+    desk.write(desk.writer(links, desk.drop, more))
+    assert names(links) == {"a.mp4": "h2", "drop/a.mp4": "h1"}
+
+
+def test_the_sidecar_of_a_newer_version_is_not_taken_away(desk: Desk) -> None:
+    """The older one's job owes none, and has none at another place."""
+    job = desk.uploaded(desk.drop / "a.mp4", "h1", root=desk.drop)
+    writer = desk.writer()
+    desk.write(writer)
+    newer = desk.uploaded(desk.drop / "a.mp4", "h2", root=desk.drop)
+    desk.due(job)
+    desk.write(writer)
+    assert names(desk.drop) == {"a.mp4": "h2"}
+    assert not desk.fetch(job.id).sidecar_due
+    assert not desk.fetch(newer.id).sidecar_due
