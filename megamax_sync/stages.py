@@ -201,6 +201,7 @@ class Stages:
             self._clock,
             service=self._settings.api_url,
             account=self._account,
+            lost=self.watcher.coverage.roots.lost,
             on_error=self._troubles.report,
             on_fine=self._troubles.fine,
         )

@@ -127,7 +127,7 @@ class Putter(Loop):
             self._move(letter, job, self._target)
         elif self._remove(job):
             _log.info("file.deleted", job=job.id, path=job.path, hashid=job.hashid)
-            self._finish(letter, job, "the video was deleted")
+            self._store.outbox.deleted(letter, job, "the video was deleted")
         else:
             self._finish(letter, job, "the video is not there any more")
 

@@ -185,9 +185,7 @@ class Outbox(JobTable):
                 job.path,
             )
             if changed:
-                self.database.write(
-                    "INSERT OR IGNORE INTO put_away (job, path) VALUES (?, ?)", job.id, job.path
-                )
+                self._remember(job)
                 self.database.write(
                     "UPDATE outbox SET sidecar = ?, attempts = 0 WHERE id = ?",
                     job.sidecar,
@@ -195,6 +193,21 @@ class Outbox(JobTable):
                 )
                 self.note(job.id, JobState.DONE, reason)
         return bool(changed)
+
+    def deleted(self, letter: Letter, job: Job, reason: str) -> None:
+        """Note that a job's video was deleted, as it was to be."""
+        with self.database.transaction():
+            self.delivered([letter])
+            self.noted(job, reason)
+            self._remember(job)
+
+    def was_put_away(self, job: Job) -> bool:
+        """Tell whether a job's video was moved or deleted by us."""
+        return self.database.read_one("SELECT 1 FROM put_away WHERE job = ?", job.id) is not None
+
+    def _remember(self, job: Job) -> None:
+        sql = "INSERT OR IGNORE INTO put_away (job, path) VALUES (?, ?)"
+        self.database.write(sql, job.id, job.path)
 
     def noted(self, job: Job, reason: str) -> None:
         """Add to a job's history what became of its video."""

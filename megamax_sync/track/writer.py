@@ -33,15 +33,20 @@ class SidecarWriter:
         *,
         service: str,
         account: Callable[[], str],
+        lost: Callable[[bytes], bool],
         on_error: Callable[[str, BaseException], None],
         on_fine: Callable[[str], None],
     ) -> None:
-        """``service`` is the API's base URL, ``account`` gives the login's mark."""
+        """``service`` is the API's base URL, ``account`` gives the login's mark.
+
+        ``lost`` tells which watched folders are missing.
+        """
         self._store = store
         self._placement = placement
         self._clock = clock
         self._service = service
         self._account = account
+        self._lost = lost
         self._on_error = on_error
         self._on_fine = on_fine
         #: Told of each job whose debt is paid, inside the commit that says so.
@@ -91,6 +96,11 @@ class SidecarWriter:
             self._take_away_old(job)
             self._paid(job, None)
             return True
+        if self._is_unwanted(job):
+            self._failed.pop(job.id, None)
+            self._paid(job, None)
+            _log.info("sidecar.left_out", job=job.id, path=job.path, hashid=job.hashid)
+            return True
         document = sidecar.render(
             uploaded, service=self._service, account=self._account(), now=self._clock.wall()
         )
@@ -119,6 +129,20 @@ class SidecarWriter:
                 fingerprint=job.fingerprint,
             )
         return job
+
+    def _is_unwanted(self, job: Job) -> bool:
+        """Tell whether somebody, who was not us, has taken away a video and its sidecar."""
+        return (
+            job.sidecar is not None
+            and _is_gone(job.path)
+            and _is_gone(job.sidecar)
+            and self._root_is_there(job)
+            and not self._store.outbox.was_put_away(job)
+        )
+
+    def _root_is_there(self, job: Job) -> bool:
+        # Both: the one is seen at once, the other knows of a disk that has left an empty folder.
+        return job.root is None or (os.path.isdir(job.root) and not self._lost(job.root))
 
     def _take_away_old(self, job: Job) -> None:
         """Take a sidecar away that no longer is where it belongs, if it is still the job's own.
@@ -156,13 +180,12 @@ class SidecarWriter:
     def _could_not(self, job: Job, error: OSError) -> bool:
         folder = os.path.dirname(self._placement.path(job))
         gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
-        root_is_there = job.root is None or os.path.isdir(job.root)
         first = job.id not in self._failed
         if first:
             _log.error(
                 "sidecar.failed", job=job.id, path=job.path, hashid=job.hashid, error=error.strerror
             )
-        if gone and root_is_there:
+        if gone and self._root_is_there(job):
             # The video's folder was removed: nobody is left to read a sidecar there.
             self._failed.pop(job.id, None)
             self._paid(job, None)
@@ -173,3 +196,14 @@ class SidecarWriter:
         pause = _FIRST_PAUSE if first else min(self._failed[job.id][1] * 2, _LAST_PAUSE)
         self._failed[job.id] = (self._clock.monotonic() + pause, pause)
         return False
+
+
+def _is_gone(path: bytes) -> bool:
+    """Tell whether nothing lies there; False where nobody can tell."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

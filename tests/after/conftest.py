@@ -78,6 +78,7 @@ class Shelf:
             self.clock,
             service="https://example.com/api",
             account=lambda: "00000000",
+            lost=lambda _root: False,
             on_error=lambda _part, _error: None,
             on_fine=lambda _part: None,
         ).write_due(lambda: None)

@@ -33,6 +33,16 @@ def test_delete_leaves_the_sidecar(shelf: Shelf) -> None:
     assert not shelf.left()
 
 
+def test_the_sidecar_of_a_deleted_video_is_written_again(shelf: Shelf) -> None:
+    """It is all that is left of it, and nobody but we has deleted the video."""
+    job = shelf.done()
+    shelf.put_away(delete=True)
+    (shelf.watched / f"a.mkv{SIDECAR}").unlink()
+    shelf.store.tracking.track(shelf.fetch(job), checks=1, sidecar_due=1)
+    shelf.write_sidecars()
+    assert shelf.files() == [f"in/a.mkv{SIDECAR}"]
+
+
 def test_a_move_keeps_subfolders_and_takes_the_sidecar_along(shelf: Shelf) -> None:
     """The tree below the watched folder, the job's path, the links: all are where the video is."""
     job = shelf.done("show/s1/e1.mkv")

@@ -462,7 +462,7 @@ def test_a_folder_removed_during_processing_is_said_and_the_job_ends(tmp_path: P
         wait_for(lambda: made.said("sidecar.written"))
         shutil.rmtree(made.drop / "season")
         made.wait_done("season/a.mp4")
-        assert made.said("sidecar.failed")
+        assert made.said("sidecar.left_out")
         assert not (made.drop / "season").exists()
 
 

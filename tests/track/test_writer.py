@@ -42,6 +42,7 @@ class Desk:
     clock: TurnedClock
     beats: list[float] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+    lost: set[bytes] = field(default_factory=set)
 
     def writer(self, folder: Path | None = None, *roots: Path) -> SidecarWriter:
         """A writer, with these watched folders."""
@@ -55,6 +56,7 @@ class Desk:
             self.clock,
             service=SERVICE,
             account=lambda: ACCOUNT,
+            lost=self.lost.__contains__,
             on_error=lambda part, _error: self.troubles.append(part),
             on_fine=lambda _part: self.troubles.clear(),
         )
@@ -213,3 +215,43 @@ def test_the_sidecar_of_a_newer_version_is_not_taken_away(desk: Desk) -> None:
     assert names(desk.drop) == {"a.mp4": "h2"}
     assert not desk.fetch(job.id).sidecar_due
     assert not desk.fetch(newer.id).sidecar_due
+
+
+@pytest.mark.parametrize("left", ["neither", "video", "sidecar"])
+def test_who_deletes_a_video_and_its_sidecar_wants_neither(desk: Desk, left: str) -> None:
+    """New links are no reason to write it again; where one of the two is left, they are."""
+    job = desk.uploaded(desk.drop / "a.mp4", "h1", root=desk.drop)
+    writer = desk.writer()
+    desk.write(writer)
+    if left != "video":
+        (desk.drop / "a.mp4").unlink()
+    if left != "sidecar":
+        (desk.drop / "a.mp4.megamax.json").unlink()
+    desk.clock.time += 100
+    desk.due(job)
+    assert desk.write(writer) is None
+    assert names(desk.drop) == ({} if left == "neither" else {"a.mp4": "h1"})
+    assert not desk.fetch(job.id).sidecar_due
+
+
+@pytest.mark.parametrize("how", ["lost", "renamed", "unreadable"])
+def test_a_video_that_only_cannot_be_seen_now_has_its_sidecar_written(desk: Desk, how: str) -> None:
+    """Its disk is away, or its folder may not be read: nobody has deleted anything."""
+    links = desk.drop.parent / "links"
+    links.mkdir()
+    job = desk.uploaded(desk.drop / "show/a.mp4", "h1", root=desk.drop)
+    writer = desk.writer(links)
+    desk.write(writer)
+    (links / "show/a.mp4.megamax.json").unlink()
+    if how == "unreadable":
+        (desk.drop / "show").rename(desk.drop / "hidden")
+        (desk.drop / "show").symlink_to("show")
+    elif how == "renamed":
+        desk.drop.rename(desk.drop.parent / "away")
+    else:
+        desk.drop.rename(desk.drop.parent / "away")
+        desk.drop.mkdir()
+        desk.lost.add(os.fsencode(desk.drop))
+    desk.due(job)
+    desk.write(writer)
+    assert names(links) == {"show/a.mp4": "h1"}
