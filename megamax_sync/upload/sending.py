@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import UploadedFile
@@ -159,8 +160,8 @@ class Sending:
         self._asked_at = clock.monotonic()
         self._body_sent = False
 
-    def send(self, job: Job, attempt: int, fd: int, url: str, progress: Progress) -> Sent:
-        """Send, and verify that what arrived is what the file is now. Closes ``fd``.
+    def send(self, job: Job, attempt: int, file: FileIO, url: str, progress: Progress) -> Sent:
+        """Send, and verify that what arrived is what the file is now.
 
         Raises :class:`OutcomeUnknown`, :class:`Discarded`, or a :class:`MegamaxError` after which
         it is certain that nothing arrived.
@@ -172,26 +173,25 @@ class Sending:
             progress.moved(sent, self._clock.monotonic())
             self._beat()
 
-        with open(fd, "rb", buffering=0) as file:
-            body = MultipartFile(
-                file,
-                name=job.name,
-                size=job.stamp.size,
-                on_progress=moved,
-                on_body_sent=lambda: self._sent(attempt),
-                check=self._check,
-                throttle=self._throttle,
-            )
-            try:
-                with unless_stopped(self._stop):
-                    answer = self._client.upload(url, body, folder=job.folder)
-            except MegamaxError as error:
-                # A definite refusal is an answer; anything else after a whole body is a riddle.
-                if self._body_sent and not isinstance(error, UploadRefused | CredentialsRejected):
-                    raise OutcomeUnknown(error, body.fingerprint) from error
-                raise
-            self._beat()
-            stamp = self._verify(job, answer, file.fileno(), body.fingerprint)
+        body = MultipartFile(
+            file,
+            name=job.name,
+            size=job.stamp.size,
+            on_progress=moved,
+            on_body_sent=lambda: self._sent(attempt),
+            check=self._check,
+            throttle=self._throttle,
+        )
+        try:
+            with unless_stopped(self._stop):
+                answer = self._client.upload(url, body, folder=job.folder)
+        except MegamaxError as error:
+            # A definite refusal is an answer; anything else after a whole body is a riddle.
+            if self._body_sent and not isinstance(error, UploadRefused | CredentialsRejected):
+                raise OutcomeUnknown(error, body.fingerprint) from error
+            raise
+        self._beat()
+        stamp = self._verify(job, answer, file.fileno(), body.fingerprint)
         seconds = self._clock.monotonic() - began
         return Sent(answer, body.fingerprint or "", stamp, seconds)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Sequence
+from io import FileIO
 
 import structlog
 
@@ -134,7 +135,8 @@ class Uploader(Loop):
                     if passed is None:
                         return None
                     job, attempt, fd, url = self._prepare(passed)
-                    self._send(job, attempt, fd, url)
+                    with open(fd, "rb", buffering=0) as file:
+                        self._send(job, attempt, file, url)
             except _Neutral as neutral:
                 return neutral.wait
             finally:
@@ -246,7 +248,7 @@ class Uploader(Loop):
 
     # -- sending -----------------------------------------------------------------------------
 
-    def _send(self, job: Job, attempt: int, fd: int, url: str) -> None:
+    def _send(self, job: Job, attempt: int, file: FileIO, url: str) -> None:
         self._renewed_at = self.clock.monotonic()
         self.progress = Progress(job.id, job.stamp.size, self._count)
         sending = Sending(
@@ -263,7 +265,7 @@ class Uploader(Loop):
             _log.info(
                 "upload.started", job=job.id, path=job.path, size=job.stamp.size, folder=job.folder
             )
-            sent = sending.send(job, attempt, fd, url, self.progress)
+            sent = sending.send(job, attempt, file, url, self.progress)
         except OutcomeUnknown as lost:
             if self._ledger.outcome_unknown(job, attempt, lost):
                 raise _Neutral(0.0) from lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -13,6 +14,7 @@ import pytest
 from megamax_sync.errors import StoreFull
 from megamax_sync.job import JobState
 from megamax_sync.sandbox import Fault
+from megamax_sync.store.journal import Journal
 from upload.pipeline import Rig, rig, sha, wait_for
 
 DONE, FAILED, QUEUED = JobState.DONE, JobState.FAILED, JobState.QUEUED
@@ -609,6 +611,36 @@ def test_a_link_in_the_files_place_is_not_followed(tmp_path: Path) -> None:
         made.faults.clear()
         assert made.wait_state("a.mp4", JobState.SKIPPED).error == "vanished"
         assert made.calls("upload") == 0
+
+
+def test_a_queue_that_is_full_before_the_first_byte_leaves_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try opens the file anew, so each has to close it."""
+    whole, tries = Journal.sending, []
+
+    def full(journal: Journal, attempt: int, service_time: float) -> None:
+        tries.append(attempt)
+        if len(tries) <= 3:
+            raise StoreFull("no space left for the queue")
+        whole(journal, attempt, service_time)
+
+    monkeypatch.setattr(Journal, "sending", full)
+    with rig(tmp_path) as made:
+        made.put("a.mp4")
+        made.start(WORKERS="1")
+        made.wait_done("a.mp4")
+        assert len(tries) == 4
+        wait_for(lambda: str(made.drop / "a.mp4") not in open_files(), 2)
+
+
+def open_files() -> set[str]:
+    """The paths of all that this process has open."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
 
 
 def test_contents_are_told_by_their_digest() -> None:
