@@ -74,11 +74,14 @@ def _read(connection: sqlite3.Connection, saved: Salvage) -> None:
         lost = attempt.outcome is None and attempt.step != "begun"
         if lost or (attempt.outcome == "discarded" and attempt.hashid):
             saved.attempts.append(attempt)
-    for _, path, *stamp, folder in _rows(
+    put_away = {row[0] for row in _rows(connection, "put_away", ("job",), "job")}
+    for job, path, *stamp, folder in _rows(
         connection, "job", _HANDED_IN, "id", "root IS NULL AND state <> 'skipped'"
     ):
-        # Of one path, the newest comes last.
-        saved.handed_in[path] = (FileStamp(*stamp), folder)
+        # Nobody handed in what lies in an archive: it is done, and was brought there for good.
+        if job not in put_away:
+            # Of one path, the newest comes last.
+            saved.handed_in[path] = (FileStamp(*stamp), folder)
 
 
 def _rows(

@@ -67,8 +67,11 @@ class JobTable:
         self.database.insert(sql, job, self.clock.wall(), state.value, reason)
 
     def tell_nobody(self, job: int) -> None:
-        """Leave the telling out: who wanted to know of this upload was told at its time."""
-        self.database.write("DELETE FROM outbox WHERE job = ? AND channel <> 'after'", job)
+        """Leave out what follows an end: it is that of an upload which had its end at its time.
+
+        That goes for the video, too: what was asked for then, if anything, is not known any more.
+        """
+        self.database.write("DELETE FROM outbox WHERE job = ?", job)
 
     def of_paths(self, sql: str, paths: Sequence[bytes], *before: object) -> Iterator[sqlite3.Row]:
         """Run a query with ``IN ({})`` for any number of paths; ``before`` are earlier values."""
