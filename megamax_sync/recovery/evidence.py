@@ -60,6 +60,8 @@ class Evidence:
         self._loss = loss
         self._lost_at: float | None = None
         self._rebuilding = False
+        #: This queue is new, and its first scan is not through.
+        self._new = False
         self._rng = random.Random()
 
     # -- is this the first start? ------------------------------------------------------------
@@ -71,6 +73,7 @@ class Evidence:
         """
         settings = self._store.settings
         if settings.born is None:
+            self._new = True
             loss = self._loss
             if loss is None and self._folder.had_queue():
                 loss = Loss("it was deleted")
@@ -89,14 +92,14 @@ class Evidence:
         self._rebuilding = settings.rebuilding is not None
 
     def rebuilt(self) -> None:
-        """What the first scan after a loss has found is in the queue: say so, once."""
+        """What the first scan has found is in the queue: say so, once, if there was a loss."""
         said = self._store.settings.rebuilding
         if said is not None:
             counts = {state.value: n for state, n in self._store.views.counts().items() if n}
             to_look_up = self._store.jobs.rests_of_lookups()
             self._store.settings.rebuilding = None
             _log.warning("queue.rebuilt", **json.loads(said), jobs=counts, to_look_up=to_look_up)
-        self._rebuilding = False
+        self._rebuilding = self._new = False
 
     def _note(self, loss: Loss) -> None:
         self._store.settings.lost_at = self._lost_at = self._clock.now()
@@ -145,7 +148,9 @@ class Evidence:
             certain = found.source.mtime_ns == str(stamp.mtime_ns)
             if not certain and found.source.fingerprint is None:
                 continue
-            if usable_hashid(found.hashid) and not self._store.journal.is_discarded(found.hashid):
+            # What is, or was, a job's proves nothing of another file: that is a copy, or was moved,
+            # or its job was dropped.
+            if usable_hashid(found.hashid) and not self._store.journal.owned([found.hashid]):
                 outdated = not certain or where != place
                 return self._proof(found, where, certain=certain, outdated=outdated)
         return None
@@ -161,9 +166,10 @@ class Evidence:
     def proven(self) -> None:
         """A sidecar has proven an upload of which the queue knew nothing.
 
-        At a first start without any other sign, so far: other files may have been uploaded, too.
+        In a queue that is new, and without any other sign of a loss so far, it is one: other files
+        may have been uploaded, too. Later it came in with its video.
         """
-        if self._lost_at is None:
+        if self._new and self._lost_at is None:
             with self._store.transaction():
                 self._note(Loss("there are sidecars of this account"))
 

@@ -193,11 +193,6 @@ class Journal:
             taken.update(row["hashid"] for row in rows)
         return taken
 
-    def is_discarded(self, hashid: str) -> bool:
-        """Tell whether the service has, under this hashid, what no job wants."""
-        sql = "SELECT 1 FROM attempt WHERE hashid = ? AND outcome = 'discarded'"
-        return self._db.read_one(sql, hashid) is not None
-
     def orphans(self) -> list[Attempt]:
         """Return the attempts that left a file on the service which no job wants."""
         sql = f"{SELECT} WHERE outcome = 'discarded' AND hashid IS NOT NULL ORDER BY id"

@@ -10,7 +10,7 @@ import structlog
 
 from megamax_sync.identity import has_moved
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
-from megamax_sync.store import Store
+from megamax_sync.store import Proof, Store
 from megamax_sync.watch.scanner import Found
 
 _log = structlog.get_logger()
@@ -60,6 +60,19 @@ class Following:
             else:
                 # An earlier attempt may have arrived: the upload looks for that first.
                 self._store.jobs.settle(job, job.stamp)
+
+    def unused(self, proofs: Mapping[bytes, Proof]) -> dict[bytes, Proof]:
+        """Leave out the proofs of uploads that a job has: its file was copied or moved.
+
+        Which of the two it was, the contents tell.
+        """
+        used = self._store.journal.owned(proof.hashid for proof in proofs.values())
+        unused: dict[bytes, Proof] = {}
+        for path, proof in proofs.items():
+            if proof.hashid not in used:
+                used.add(proof.hashid)
+                unused[path] = proof
+        return unused
 
     def _moves(self, strange: Sequence[Found], jobs: Sequence[Job]) -> list[tuple[Found, Job]]:
         by_key: dict[_Key, list[Job]] = defaultdict(list)

@@ -181,9 +181,10 @@ class Intake:
         # It may have been moved while it was waited for.
         known = self._follow(files) if ready else self._latest(files)
         seen = self._compare(files, known, ready=ready, enough=enough)
-        later, touched, proofs = seen.later, seen.touched, seen.proofs
+        later, touched = seen.later, seen.touched
         postponed = {one.path for one, _ in later}
         with self._store.transaction():
+            proofs = self._following.unused(seen.proofs)
             paths = [one.path for one in files if one.path not in postponed]
             known = self._store.jobs.latest_each(paths)
             dropped = self._store.orders.forgotten(paths)
