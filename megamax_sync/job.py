@@ -160,6 +160,8 @@ class Job:
     moved_from: bytes | None = None
     #: The account's list is to be asked before it is sent.
     lookup: bool = False
+    #: What the service has is the content of this file, sent from here; else it was only found.
+    own_upload: bool = False
 
     @property
     def name(self) -> bytes:

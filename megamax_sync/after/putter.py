@@ -123,6 +123,9 @@ class Putter(Loop):
         latest = self._store.jobs.latest(job.path)
         if latest is not None and latest.id != job.id:
             raise Changed("the file has been replaced, and has a job of its own")
+        # A move that was set out for is ended: whatever was uploaded, it loses nothing.
+        if not job.own_upload and letter.target is None:
+            raise Changed("what was uploaded was not sent from here, and may be another video")
         if self._target is not None:
             self._move(letter, job, self._target)
         elif self._remove(job):

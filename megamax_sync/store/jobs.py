@@ -161,8 +161,12 @@ class Jobs(Settling):
         fingerprint: str | None,
         stamp: FileStamp,
         reason: str,
+        own: bool = True,
     ) -> bool:
-        """The service has it. The tracker takes over at once, beginning with the sidecar."""
+        """The service has it. The tracker takes over at once, beginning with the sidecar.
+
+        ``own`` False: it was found there, and nothing tells that it is this content.
+        """
         return self.move(
             job.id,
             job.state,
@@ -180,6 +184,7 @@ class Jobs(Settling):
             ino=stamp.ino,
             error=None,
             lookup=0,
+            own_upload=int(own),
             sidecar_due=1,
             check_at=self.clock.now(),
             checks=0,

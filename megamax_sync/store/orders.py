@@ -10,7 +10,7 @@ from megamax_sync.store.table import JobTable
 #: What is known of an upload, whichever job's it is.
 _UPLOAD = (
     "folder", "hashid", "remote_status", "remote_name", "remote_size", "poster", "uploaded_at",
-    "converted_at", "mirrors", "direct", "direct_error", "check_at", "checks",
+    "converted_at", "mirrors", "direct", "direct_error", "check_at", "checks", "own_upload",
 )  # fmt: skip
 
 

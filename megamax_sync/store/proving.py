@@ -52,6 +52,7 @@ class Proving(JobTable):
                 reason,
                 ready=1,
                 lookup=0,
+                own_upload=0,
                 hashid=proof.hashid,
                 remote_status=proof.status,
                 remote_name=proof.name,

@@ -36,6 +36,7 @@ def job_of(row: sqlite3.Row) -> Job:
     values["ready"] = bool(values["ready"])
     values["sidecar_due"] = bool(values["sidecar_due"])
     values["lookup"] = bool(values["lookup"])
+    values["own_upload"] = bool(values["own_upload"])
     return Job(stamp=FileStamp(size, mtime_ns, ctime_ns, dev, ino), **values)
 
 

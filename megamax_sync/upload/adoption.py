@@ -166,6 +166,7 @@ class Adoption:
                 fingerprint=fingerprint,
                 stamp=job.stamp,
                 reason=f"the account has it already, as {remote.hashid}",
+                own=False,
             )
             if taken:
                 self._store.jobs.note_arrival(job.id, created or 0.0)

@@ -16,7 +16,7 @@ from megamax_sync.errors import ServiceRefusal
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Attempt, Store
-from megamax_sync.upload.reconcile import Habits, Patience, find
+from megamax_sync.upload.reconcile import Habits, Patience, bears_name, find
 
 _log = structlog.get_logger()
 
@@ -131,6 +131,7 @@ class Lookup:
                 fingerprint=fingerprint,
                 stamp=job.stamp,
                 reason=f"found in the account as {remote.hashid}",
+                own=bears_name(attempt, remote),
             )
             if not taken:
                 dropped = "the job was dropped while it was looked for"

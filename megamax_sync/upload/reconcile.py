@@ -81,16 +81,19 @@ def find(
         and remote.hashid not in owned
         and _new_enough(remote, attempt, slack)
     ]
-    name = os.path.basename(attempt.path)
-    # Not the key that is written down, which an earlier version may have made otherwise.
-    key = match_key(name)
-    named = [remote for remote in fitting if match_key(remote.name) == key]
+    named = [remote for remote in fitting if bears_name(attempt, remote)]
     if named:
         return min(named, key=_made)
-    plain = _PLAIN_NAME.fullmatch(name) is not None
+    plain = _PLAIN_NAME.fullmatch(os.path.basename(attempt.path)) is not None
     if rivals or len(fitting) != 1 or (plain and habits.keeps_names):
         return None
     return fitting[0]
+
+
+def bears_name(attempt: Attempt, remote: RemoteFile) -> bool:
+    """Tell whether a listed file has the name that was sent."""
+    # Not the key that is written down, which an earlier version may have made otherwise.
+    return match_key(remote.name) == match_key(os.path.basename(attempt.path))
 
 
 def choose(job: Job, listed: Sequence[RemoteFile], owned: Collection[str]) -> RemoteFile | None:

@@ -32,14 +32,29 @@ class Shelf:
     troubles: dict[str, BaseException] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def done(self, name: str = "a.mkv", data: bytes = b"video", *, fingerprint: bool = True) -> Job:
+    def done(
+        self,
+        name: str = "a.mkv",
+        data: bytes = b"video",
+        *,
+        fingerprint: bool = True,
+        own: bool = True,
+    ) -> Job:
         """A video that is done, its sidecar beside it."""
         path = self.watched / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        return self.finish(path, fingerprint=fingerprint, root=os.fsencode(self.watched))
+        root = os.fsencode(self.watched)
+        return self.finish(path, fingerprint=fingerprint, root=root, own=own)
 
-    def finish(self, path: Path, *, fingerprint: bool = True, root: bytes | None = None) -> Job:
+    def finish(
+        self,
+        path: Path,
+        *,
+        fingerprint: bool = True,
+        root: bytes | None = None,
+        own: bool = True,
+    ) -> Job:
         """Have a file sent, converted, and its sidecar written."""
         store, stamp = self.store, FileStamp.of(os.stat(path))
         with open(path, "rb") as file:
@@ -59,6 +74,7 @@ class Shelf:
             fingerprint=mark,
             stamp=stamp,
             reason="uploaded",
+            own=own,
         )
         self.write_sidecars()
         assert store.tracking.complete(self.fetch(job.id), reason="converted", check_at=None)

@@ -144,6 +144,18 @@ def test_a_changed_file_is_kept(shelf: Shelf, change: Callable[[Path], None], de
 
 
 @pytest.mark.parametrize("delete", [True, False])
+def test_what_was_not_sent_from_here_is_kept(shelf: Shelf, delete: bool) -> None:
+    """Its stamp and fingerprint are those of the file, and say nothing of what was uploaded."""
+    job = shelf.done(own=False)
+    with capture_logs() as events:
+        shelf.put_away(delete=delete)
+    assert "file.kept" in {one["event"] for one in events}
+    assert shelf.files() == ["in/a.mkv", f"in/a.mkv{SIDECAR}"]
+    assert "not sent from here" in shelf.store.views.history(job)[-1].reason
+    assert not shelf.left()
+
+
+@pytest.mark.parametrize("delete", [True, False])
 def test_a_touched_file_is_told_by_its_content(shelf: Shelf, delete: bool) -> None:
     """Other times, another inode, the same content: it is the one."""
     shelf.done()

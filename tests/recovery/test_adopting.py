@@ -19,6 +19,7 @@ from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.sandbox import Fault
 from megamax_sync.store import Store
 from megamax_sync.upload.adoption import Adoption, Listing
+from megamax_sync.upload.lookup import Lookup
 
 
 def by_hand(made: Rig, name: str, data: bytes, **more: object) -> str:
@@ -302,3 +303,20 @@ def test_unready_jobs_count_as_what_may_be_meant(job: tuple[Store, Job]) -> None
     assert [one.path for one in store.jobs.twins(claimed)] == [other]
     assert settle(job, Account({None: [remote("whose")], 7: []})) == 0.0
     assert claimed.state is JobState.UPLOADING
+
+
+@pytest.mark.parametrize(("name", "own"), [("a", True), ("b", False)])
+def test_a_lost_upload_that_only_its_size_tells_is_not_surely_ours(
+    job: tuple[Store, Job], name: str, own: bool
+) -> None:
+    """It is taken, as it is the only one that fits, and remembered for what it is."""
+    store, claimed = job
+    store.journal.sending(store.journal.begin(claimed), 0.0)
+    account = Account({None: [remote("H", name=name)], 7: []})
+    lookup = Lookup(store, Clock(), first=1.0)
+    unknown = store.journal.unknown_of(claimed)
+    assert lookup.settle(account, claimed, unknown, lambda: None) is None
+    taken = store.jobs.get(claimed.id)
+    store.close()
+    assert taken is not None
+    assert (taken.hashid, taken.own_upload) == ("H", own)

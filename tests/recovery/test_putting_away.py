@@ -73,3 +73,17 @@ def test_a_duplicate_that_takes_an_upload_over_is_kept(tmp_path: Path) -> None:
         made.wait_done("b.mp4")
         drain(made)
         assert (made.drop / "b.mp4").exists()
+
+
+def test_a_video_whose_upload_was_only_found_is_kept(tmp_path: Path) -> None:
+    """Another video of its name and size was uploaded by hand: this one may be all there is."""
+    with rig(tmp_path) as made:
+        mine = made.put("video.mp4")
+        made.sandbox.add_file("video.mp4", b"x" * len(mine))
+        made.start(ADOPT="true", AFTER_DONE="delete")
+        made.wait_done("video.mp4")
+        drain(made)
+        assert (made.drop / "video.mp4").read_bytes() == mine
+        (said,) = made.said("file.kept")
+        assert said["path"] == made.the_job("video.mp4").path
+        assert "not sent from here" in made.history("video.mp4")[-1].reason

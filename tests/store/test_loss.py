@@ -57,6 +57,7 @@ def test_a_proof_makes_a_job_of_its_status(
     (number,) = store.jobs.add_each([new], ready=True)
     job = fetch(store, number)
     assert (job.state, job.hashid, job.sidecar) == (state, "H1", PROOF.sidecar)
+    assert not job.own_upload
     assert job.check_at == (None if due is None else clock.time + due)
     assert store.journal.owned(["H1"]) == {"H1"}
     assert store.jobs.claim("me") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -85,6 +86,34 @@ def test_every_earlier_schema_is_brought_up_to_date(
         assert version_of(copy) == earlier
         assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
         assert os.listdir(tmp_path).count(os.path.basename(copy) + ".tmp") == 0
+
+
+def test_uploads_of_an_earlier_version_are_ours_unless_their_history_says_how_they_were_found(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What of that has been pruned was done long ago, and nothing is owed for it."""
+    made(path, migrations()[:7], monkeypatch)
+    reasons = (
+        "uploaded as H",
+        "the account has it already, as H",
+        "its sidecar names it: H",
+        "found in the account as H",
+        # It was uploaded anew after that.
+        "the account has it already, as OTHER",
+    )
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        for number, reason in enumerate(reasons, 1):
+            raw.execute(
+                "INSERT INTO job (path, state, ready, size, mtime_ns, ctime_ns, dev, ino, "
+                "match_key, hashid, created_at, updated_at) "
+                "VALUES (x'2f61', 'processing', 1, 1, 2, 3, 4, 5, 'a', 'H', 0, 0)"
+            )
+            sql = "INSERT INTO history (job, at, state, reason) VALUES (?, 0, 'processing', ?)"
+            raw.execute(sql, (number, reason))
+        raw.commit()
+    with Store(path, Clock()) as store:
+        jobs = [store.jobs.get(number) for number in range(1, len(reasons) + 1)]
+        assert [job and job.own_upload for job in jobs] == [True, False, False, False, True]
 
 
 def test_an_up_to_date_queue_is_not_copied(path: str) -> None:
