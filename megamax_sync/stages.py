@@ -121,6 +121,7 @@ class Stages:
             rescan_seconds=rescan_seconds,
             observer=None if scan else settings.observer,
             past=evidence,
+            root_of=rules(settings).root_of,
             settled=meters.settled,
             **self._common,
         )

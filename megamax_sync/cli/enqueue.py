@@ -31,7 +31,7 @@ def upload(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files, or folders of files.")],
     folder: Annotated[
         int | None,
-        typer.Option(metavar="ID", min=1, help="The Megamax folder; instead of MEGAMAX_FOLDERS."),
+        typer.Option(metavar="ID", min=1, help="The Megamax folder; instead of MEGAMAX_FOLDER(S)."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until they are done, as --scan does.")
@@ -41,6 +41,7 @@ def upload(
 
     A file that cannot be taken is named, and then nothing is enqueued at all. A file that still
     has to settle is waited for. With --wait and no running instance, this process does the work.
+    Without --folder, the settings of the instance that sends a file decide where it goes.
     """
     root: Root = ctx.obj
     settings = root.settings()
@@ -48,7 +49,7 @@ def upload(
     found, places = _find(settings, paths)
     queue = StateFolder(settings.state_dir)
     with writing(queue) as store:
-        failed = _Desk(settings, store, folder).take(found)
+        failed = _Desk(store, folder).take(found)
     if wait:
         from megamax_sync.cli.scan import wait_for
 
@@ -90,13 +91,14 @@ def _find(settings: Settings, paths: list[str]) -> tuple[list[Found], list[bytes
 
 
 def _inside(wanted: Rules, folder: bytes) -> list[Found]:
-    """Walk a folder by the rules, as if it were watched; its files keep their own root, if any."""
+    """Walk a folder by the rules, as if it were watched."""
     from megamax_sync.watch.scanner import Walk
 
     root = wanted.root_of(folder + b"/x")
     walked = wanted if root is not None else replace(wanted, roots=(*wanted.roots, folder))
     return [
-        replace(one, root=wanted.root_of(one.path))
+        # In which watched folder it lies, the instance that sends it knows.
+        replace(one, root=None)
         for found in Walk(walked, folder)
         for one in found
     ]
@@ -118,20 +120,19 @@ def _one(wanted: Rules, path: bytes, status: os.stat_result) -> Found | str:
         return f"has an ending that MEGAMAX_EXTENSIONS lacks ('{extension}'); add it there"
     if status.st_size == 0:
         return "is empty; there is nothing to upload"
-    return Found(path, wanted.root_of(path), FileStamp.of(status))
+    return Found(path, None, FileStamp.of(status))
 
 
 class _Desk:
     """Takes files in, and says of each what becomes of it."""
 
-    def __init__(self, settings: Settings, store: Store, folder: int | None) -> None:
+    def __init__(self, store: Store, folder: int | None) -> None:
         from megamax_sync.watch.intake import Intake
         from megamax_sync.watch.rules import Folders
 
-        chosen = Folders(folder, ()) if folder else Folders(settings.folder, settings.folders)
         self._folder = folder
         self._store = store
-        self._intake = Intake(store, chosen, lambda: None)
+        self._intake = Intake(store, Folders(folder, ()), lambda: None)
 
     def take(self, found: list[Found]) -> int:
         """Queue them; return how many have failed before, and so stay as they are."""

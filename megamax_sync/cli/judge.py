@@ -13,6 +13,7 @@ from megamax_sync.config import Settings
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import Store
 from megamax_sync.units import human_size
+from megamax_sync.wanted import rules
 from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.intake import Need, need
 from megamax_sync.watch.probe import NO_LEASE, look
@@ -29,6 +30,7 @@ class Judge:
     def __init__(self, settings: Settings, store: Store | None) -> None:
         self._likeness = Likeness(settings, store)
         self._folders = Folders(settings.folder, settings.folders)
+        self._root_of = rules(settings).root_of
         self._settings = settings
         self._store = store
         self._clock = Clock()
@@ -56,8 +58,12 @@ class Judge:
 
     def folder(self, one: Found, verdict: Verdict) -> int | None:
         """Return the Megamax folder that it would go to."""
-        # A job keeps the folder that was decided when it was made.
-        return verdict.job.folder if verdict.job else self._folders.of(one.path, one.root)
+        # A job keeps the folder that was decided when it was made; of one that was handed in, it
+        # is decided when its file is found finished.
+        job = verdict.job
+        if job is not None and (job.folder is not None or job.root is not None or job.ready):
+            return job.folder
+        return self._folders.of(one.path, one.root or self._root_of(one.path))
 
     def target(self, one: Found, verdict: Verdict) -> str:
         """Say how much would go where."""

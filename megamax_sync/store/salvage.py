@@ -122,13 +122,13 @@ def replant(
             _try(database, f"INSERT INTO forgotten VALUES ({marks})", *row)
         made: dict[bytes, int] = {}
 
-        def job_of(path: bytes, stamp: FileStamp, folder: int | None) -> int:
+        def job_of(path: bytes, stamp: FileStamp, root: bytes | None, folder: int | None) -> int:
             """Queue a file for the watch to look at."""
             if path not in made:
                 made[path] = jobs.add(
                     path,
                     stamp,
-                    root=root_of(path),
+                    root=root,
                     folder=folder,
                     ready=False,
                     reason="saved from the damaged queue",
@@ -136,7 +136,7 @@ def replant(
             return made[path]
 
         for path, (stamp, folder) in saved.handed_in.items():
-            job_of(path, stamp, folder)
+            job_of(path, stamp, None, folder)
         columns = _ATTEMPT[1:]
         marks = ", ".join("?" * len(columns))
         for attempt in saved.attempts:
@@ -144,7 +144,7 @@ def replant(
             values["job"] = None
             if attempt.outcome is None:
                 stamp = FileStamp(attempt.size, attempt.mtime_ns, 0, 0, attempt.ino)
-                values["job"] = job_of(attempt.path, stamp, attempt.folder)
+                values["job"] = job_of(attempt.path, stamp, root_of(attempt.path), attempt.folder)
             sql = f"INSERT INTO attempt ({', '.join(columns)}) VALUES ({marks})"
             _try(database, sql, *values.values())
 

@@ -65,6 +65,12 @@ class Settling(Making):
         )
         return bool(changed)
 
+    def belong(self, job: Job, root: bytes | None, folder: int | None) -> None:
+        """Note in which watched folder a file lies that was handed in, and where it is to go."""
+        self.database.write(
+            "UPDATE job SET root = ?, folder = ? WHERE id = ?", root, folder, job.id
+        )
+
     def requeue(self, job: Job, stamp: FileStamp, reason: str) -> bool:
         """Queue a skipped job again: its file has come back."""
         with self.database.transaction():

@@ -294,6 +294,11 @@ class Intake:
         self, one: Found, job: Job, what: Need, *, ready: bool, proof: Proof | None
     ) -> None:
         jobs = self._store.jobs
+        if ready and job.root is None:
+            # Whoever handed it in need not know the settings by which it is sent.
+            folder = job.folder or self._folders.of(one.path, one.root)
+            if (one.root, folder) != (job.root, job.folder):
+                jobs.belong(job, one.root, folder)
         if what is Need.RETURN:
             if ready:
                 jobs.requeue(job, one.stamp, _BACK)

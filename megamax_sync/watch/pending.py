@@ -22,6 +22,8 @@ class Pending:
     due: float
     #: When it was found, by the same clock.
     found: float
+    #: Somebody handed it in by its name.
+    named: bool = False
     #: None before the first look, unless it seemed finished before.
     settling: Settling | None = None
     waits: Waits | None = None
@@ -72,9 +74,9 @@ class PendingFiles:
         """How many will be known soon; see :attr:`Pending.soon`."""
         return len(self._files) - len(self._long)
 
-    def add(self, path: bytes, root: bytes | None, due: float) -> None:
+    def add(self, path: bytes, root: bytes | None, due: float, *, named: bool = False) -> None:
         """Begin to wait for a file."""
-        self._files[path] = Pending(root, due, due, self._finished.pop(path, None))
+        self._files[path] = Pending(root, due, due, named, self._finished.pop(path, None))
         self._unseen.add(path)
         heapq.heappush(self._heap, (due, path))
 

@@ -85,9 +85,9 @@ class Settler:
         self._said_unknown = False
         self.pending = PendingFiles()
 
-    def add(self, path: bytes, root: bytes | None) -> None:
-        """Begin to wait for a file; the first look is due at once."""
-        self.pending.add(path, root, self._clock.monotonic())
+    def add(self, path: bytes, root: bytes | None, *, named: bool = False) -> None:
+        """Begin to wait for a file; the first look is due at once. ``named``: it was handed in."""
+        self.pending.add(path, root, self._clock.monotonic(), named=named)
 
     def look_at_due(self, until: float) -> None:
         """Look at what is due, and queue what is finished, until this moment."""
@@ -135,7 +135,7 @@ class Settler:
             return None
         unwanted = self._rules.unwanted_size(stamp.size)
         # What was handed in by name may be as small as it likes, but not empty.
-        if unwanted and (pending.root is not None or not stamp.size):
+        if unwanted and not (pending.named and stamp.size):
             # It is perhaps about to be written anew; a job that waits for it need not.
             if self._leave_out(path, unwanted.reason):
                 self.pending.remove(path)

@@ -50,6 +50,7 @@ class Watcher(Loop):
         rescan_seconds: float,
         observer: str | None,
         past: Past | None = None,
+        root_of: Callable[[bytes], bytes | None] | None = None,
         clock: Clock,
         stop: threading.Event,
         on_error: Callable[[str, BaseException], None],
@@ -58,7 +59,8 @@ class Watcher(Loop):
     ) -> None:
         """``observer`` is MEGAMAX_OBSERVER; None to scan once, and again only when told.
 
-        ``past`` knows of files that have no job; ``settled`` is told how long each file took to be
+        ``past`` knows of files that have no job; ``root_of`` names the watched folder of one that
+        was handed in, where the rules do not; ``settled`` is told how long each file took to be
         finished, in seconds.
         """
         super().__init__(
@@ -73,6 +75,7 @@ class Watcher(Loop):
         self._rules = rules
         self._rescan_seconds = rescan_seconds
         self._past = past
+        self._root_of = root_of or rules.root_of
         self.coverage = Coverage(
             rules.roots,
             self.mark,
@@ -227,5 +230,5 @@ class Watcher(Loop):
         unsettled, mark = self._store.jobs.unsettled_since(self._unsettled_mark)
         for path, root in unsettled:
             if path not in self._settler.pending:
-                self._settler.add(path, root)
+                self._settler.add(path, root or self._root_of(path), named=root is None)
         self._unsettled_mark = mark

@@ -90,7 +90,10 @@ def test_what_the_queue_knows_is_said(program: Program) -> None:
     elsewhere = program.video("b.mkv", folder=program.home)
     assert program.run("upload", os.fsdecode(elsewhere)).status == 0
     program.run("resume")
-    assert explained(program, elsewhere).startswith("queued as job 2: waits for a worker")
+    program.env["MEGAMAX_FOLDER"] = "12"
+    said = explained(program, elsewhere)
+    assert said.startswith("queued as job 2: waits for a worker")
+    assert "folder 12" in said
     program.run("forget", "2")
     assert "outside the watched folders" in explained(program, elsewhere)
 

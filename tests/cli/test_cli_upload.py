@@ -77,6 +77,37 @@ def test_a_running_daemon_is_told(program: Program, sandbox: Sandbox) -> None:
     assert len(sandbox.files()) == 1
 
 
+def test_a_caller_without_the_settings_changes_nothing(program: Program, sandbox: Sandbox) -> None:
+    """A torrent client knows the state folder at most: who sends decides where a file goes."""
+    env = {
+        "MEGAMAX_FOLDER": "12",
+        "MEGAMAX_FOLDERS": "anime=15",
+        "MEGAMAX_AFTER_DONE": f"move:{program.home / 'moved'}",
+    }
+    (program.home / "moved").mkdir()
+    caller = {"MEGAMAX_WATCH": "", "MEGAMAX_FOLDER": "99"}
+    outside = program.home / "outside"
+    with program.daemon(env=env) as daemon:
+        for name in ("x.mkv", "anime/x.mkv", "named.mkv"):
+            # The watch, which sees it as well, is to wait for the caller.
+            companion = program.video(f"{name}.aria2")
+            path = program.video(name)
+            to = ("--folder", "7") if name == "named.mkv" else ()
+            assert program.run("upload", path, *to, env=caller).status == 0
+            os.unlink(companion)
+        elsewhere = program.video("elsewhere.mkv", folder=outside)
+        assert program.run("upload", elsewhere, env=caller).status == 0
+        for number in range(1, 5):
+            daemon.wait_for("file.put_away", job=number)
+    assert sorted((file.name, file.folder) for file in sandbox.files()) == [
+        ("elsewhere.mkv", 12),
+        ("named.mkv", 7),
+        ("x.mkv", 12),
+        ("x.mkv", 15),
+    ]
+    assert (program.home / "moved" / "anime" / "x.mkv").exists()
+
+
 def test_without_a_daemon_it_says_so(program: Program) -> None:
     """The file is queued; the next run does it, though it lies in no watched folder."""
     path = program.video("a.mp4", folder=program.home / "outside")

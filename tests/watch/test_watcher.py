@@ -325,6 +325,23 @@ def test_a_file_handed_in_may_be_small(field: Field) -> None:
     assert field.run(field.watch(rules=Rules((), EXTENSIONS))) is None
 
 
+def test_a_file_handed_in_belongs_to_its_watched_folder(field: Field) -> None:
+    """It may be small, as it was named; but what is said of a folder holds for it as well."""
+    path = field.file("in/a.mkv")
+    field.store.jobs.add(
+        os.fsencode(path), stamp_of(path), root=None, folder=None, ready=False, reason="test"
+    )
+    watcher = field.watch(rules=Rules((os.fsencode(field.drop),), EXTENSIONS, min_size=1000))
+    away = field.base / "away"
+    field.drop.rename(away)
+    field.run(watcher)
+    assert field.reasons(watcher) == {"a.mkv": "its watched folder is missing"}
+    away.rename(field.drop)
+    field.run(watcher, ahead=40)
+    assert field.known(path).ready
+    assert field.known(path).root == os.fsencode(field.drop)
+
+
 def test_a_file_handed_in_may_vanish(field: Field) -> None:
     """Without a watched folder nobody can say that its disk is missing."""
     path = field.file("a.bin")
@@ -505,9 +522,9 @@ def most_waiting(field: Field, watcher: Watcher) -> int:
     """Run to the end; return how many files waited at once at the most."""
     most, real = 0, watcher._settler.add
 
-    def counted(path: bytes, root: bytes | None) -> None:
+    def counted(path: bytes, root: bytes | None, *, named: bool = False) -> None:
         nonlocal most
-        real(path, root)
+        real(path, root, named=named)
         most = max(most, watcher._settler.pending.soon)
 
     watcher._settler.add = counted  # type: ignore[method-assign] # it is looked at, not replaced
