@@ -244,4 +244,11 @@ def _say_next(places: Places) -> None:
     if places.user:
         output.say("      loginctl enable-linger    (so that it runs while you are not logged in)")
     output.say(f"then: systemctl {scope}status megamax-sync")
-    output.say(f"other settings: {places.config}/config.env, then systemctl {scope}reload")
+    output.say(
+        f"other settings: {places.config}/config.env, then systemctl {scope}reload megamax-sync"
+    )
+    # What systemd hands on is a copy that it makes at the start.
+    output.say(
+        f"another login or key: {places.config}/megamax_login, …_key, "
+        f"then systemctl {scope}restart megamax-sync"
+    )

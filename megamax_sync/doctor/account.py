@@ -45,7 +45,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
             "credentials",
             Level.ERROR,
             str(rejected),
-            "set MEGAMAX_LOGIN and MEGAMAX_KEY as the account settings show them",
+            "set MEGAMAX_LOGIN and MEGAMAX_KEY as the account settings show them (for a systemd "
+            "service in its credential files, then systemctl restart)",
             rejected=True,
         )
     except MegamaxError as failed:

@@ -45,6 +45,7 @@ def test_check_tells_by_its_status_what_is_wrong(program: Program) -> None:
     (fault,) = [row for row in document["checks"] if row["level"] == "error"]
     assert fault["check"] == "credentials"
     assert "MEGAMAX_KEY" in fault["remedy"]
+    assert "systemctl restart" in fault["remedy"]
     assert "not-the-key" not in result.out
     gone = {"MEGAMAX_WATCH": str(program.home / "gone")}
     result = program.run("check", env=gone)
@@ -82,6 +83,9 @@ def test_a_users_service_is_shown_installed_and_taken_away(program: Program) -> 
     again = program.run("install-service", "--user", env=env)
     assert "written: " not in again.out
     assert "systemctl --user enable --now megamax-sync" in again.out
+    # Credentials are copied by systemd at the start, so a reload brings no others.
+    (line,) = [line for line in again.lines() if "another login or key" in line]
+    assert "systemctl --user restart megamax-sync" in line
     key = config / "megamax-sync" / "megamax_key"
     assert key.read_text().strip() == program.env["MEGAMAX_KEY"]
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
