@@ -234,6 +234,58 @@ def test_names_reach_the_unit_as_they_are() -> None:
         units.folders_in(("/a:b", "/a\nb", "/\udcff", "/fine"))
 
 
+def test_what_a_command_names_is_taken_as_it_is() -> None:
+    """ExecStart expands variables in arguments, and takes the program's path as it stands."""
+    assert units.command(("/a$b", "c$d", "50%")) == '"/a$b" "c$$d" "50%%"'
+
+
+def test_any_name_that_systemd_takes_is_taken() -> None:
+    """An ideographic space, which Japanese names have, is no control character."""
+    folders = ("/srv/\u3000a", "/srv/\u00a0b", "/srv/\U0001f3ac")
+    assert units.folders_in(folders) == folders
+
+
+def test_what_the_settings_want_written_may_be_written(
+    system: Places, videos: str, tmp_path: Path
+) -> None:
+    """Under ProtectSystem=strict all else is read-only; a folder that is not there is refused."""
+    done = tmp_path / "done"
+    written = {
+        "MEGAMAX_AFTER_DONE": str(done),
+        "MEGAMAX_SIDECAR_DIR": "/var/lib/megamax-sync/sidecars",
+        "MEGAMAX_HTTP": "/run/megamax-sync",
+    }
+
+    def text() -> str:
+        made = plan(
+            system, (videos,), (None, None), "", PROGRAM, written=written, state_dir="/srv/q"
+        )
+        scan = [f.content for f in made.files if f.path.endswith("scan.service.d/media.conf")]
+        assert scan == [drop_in(made).encode()]
+        return drop_in(made)
+
+    with pytest.raises(ConfigError, match=r"MEGAMAX_AFTER_DONE: .* make it first"):
+        text()
+    done.mkdir()
+    assert f'ReadWritePaths="{videos}" "{done}" "-/srv/q"\n' in text()
+    assert f'RequiresMountsFor="{videos}" "{done}"\n' in text()
+    assert "RuntimeDirectory=megamax-sync\n" in units.system_unit("/x")
+    # The end of a backfill is not to take the daemon's socket away.
+    assert "RuntimeDirectory" not in units.scan_unit("/x")
+
+
+def test_further_credentials_are_handed_on(system: Places, videos: str, tmp_path: Path) -> None:
+    """Those that are set, and those that an earlier call has written."""
+    for further in ({"megamax_http_token": "the-token"}, {}):
+        made = plan(system, (videos,), ("login", "key"), "", PROGRAM, further=further)
+        name = "/etc/megamax-sync/megamax_http_token"
+        assert f"LoadCredential=megamax_http_token:{name}\n" in drop_in(made)
+        assert "webhook" not in drop_in(made)
+        assert "the-token" not in drop_in(made)
+        service.install(system, made)
+        assert Path(f"{system.root}{name}").read_text() == "the-token\n"
+
+
 def test_what_lies_at_home_is_let_be_seen(system: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     """The drop-in opens /home for reading where the videos lie there."""
     real = os.path.realpath

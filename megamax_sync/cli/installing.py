@@ -56,10 +56,13 @@ def install_service(
     """Write the systemd unit, a drop-in with your folders, and the credential files.
 
     Login and key come from where the settings have them, or are asked for on the terminal; never
-    from the command line. Called again it brings all up to date. --remove takes away exactly what
-    was written: the queue, the videos and changed settings stay.
+    from the command line. What else --config and the environment set is written into config.env;
+    one that is there already is yours, and what differs from it is refused. Called again it brings
+    all else up to date. --remove takes away exactly what was written: the queue, the videos and
+    changed settings stay.
     """
     from megamax_sync import service
+    from megamax_sync.cli.carrying import further, settings_for, written
 
     root: Root = ctx.obj
     below = os.path.abspath(below) if below else ""
@@ -67,13 +70,16 @@ def install_service(
     if remove:
         _remove(places, dry_run=dry_run)
         return
-    settings = _settings(root, watch)
+    settings, kept, config = settings_for(root, watch, places)
     planned = service.plan(
         places,
         _folders(settings),
         _credentials(settings, places, dry_run=dry_run),
-        _config(),
+        config,
         _program(),
+        written=written(kept),
+        state_dir=kept.state_dir if "state_dir" in kept.sources else None,
+        further=further(settings),
     )
     if dry_run:
         _show(planned)
@@ -82,11 +88,6 @@ def install_service(
     if not below:
         _tell_systemd(places, planned)
     _say_next(places)
-
-
-def _settings(root: Root, watch: list[str] | None) -> Settings:
-    given = tuple(watch or root.watch)
-    return Root(watch=given, config=root.config).settings()
 
 
 def _folders(settings: Settings) -> tuple[str, ...]:
@@ -98,12 +99,6 @@ def _folders(settings: Settings) -> tuple[str, ...]:
     if faults:
         raise ConfigError(*faults)
     return settings.watch
-
-
-def _config() -> str:
-    from megamax_sync.config.render import env
-
-    return env()
 
 
 def _program() -> tuple[str, ...]:
@@ -200,6 +195,9 @@ def _show(planned: Plan) -> None:
             output.say("(a credential, which is not shown)")
         elif file.kept:
             output.say("(config.example.env, unless it is there already)")
+            for line in file.content.decode(errors="replace").splitlines():
+                if line and not line.startswith("#"):
+                    output.say(line)
         else:
             output.say(file.content.decode().rstrip())
         output.say()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from megamax_sync.config.addresses import HttpAddress
+from megamax_sync.config.carry import carried
 from megamax_sync.config.paths import AfterDone, default_state_dir
 from megamax_sync.config.settings import Settings, variable
 from megamax_sync.config.sources import gather
@@ -21,6 +22,7 @@ __all__ = [
     "ConfigError",
     "HttpAddress",
     "Settings",
+    "carried",
     "load",
     "read_timetable",
 ]

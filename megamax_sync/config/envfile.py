@@ -42,6 +42,14 @@ def parse(text: str) -> tuple[dict[str, str], list[UnreadableLineError]]:
     return values, faults
 
 
+def written(text: str) -> str:
+    """Write a value so that :func:`parse` reads it. Raises ValueError for one of several lines."""
+    if "\n" in text:
+        raise ValueError("a value cannot go on over the end of its line")
+    plain = text == text.strip(" \t\r") and text[:1] not in {"'", '"'} and text[-1:] != "\\"
+    return text if plain else '"' + re.sub(r'(["\\$`])', r"\\\1", text) + '"'
+
+
 def _value(number: int, text: str) -> str:
     if text[:1] not in {"'", '"'}:
         if text.endswith("\\"):

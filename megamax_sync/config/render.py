@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from megamax_sync.config.form import Form
 from megamax_sync.config.settings import SECRETS, SECTIONS, Settings, variable
 
 _WIDTH = 98
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 _ENV_HEAD = """\
 Settings of megamax-sync, each with its default. Take the # away from a line to set it.
@@ -100,15 +102,24 @@ def sections() -> Iterator[tuple[str, list[Entry]]]:
     yield title, entries
 
 
-def env() -> str:
-    """The text of ``config.example.env``."""
+def env(given: Mapping[str, str] = _NOTHING, notes: Mapping[str, str] = _NOTHING) -> str:
+    """The text of ``config.example.env``.
+
+    ``given`` says what to set, ``notes`` what else to say of a setting, both by field.
+    """
+    values = {variable(field): text for field, text in given.items()}
+    more = {variable(field): text for field, text in notes.items()}
     lines = [f"# {line}".rstrip() for line in _ENV_HEAD.splitlines()]
     for title, entries in sections():
         lines += ["", f"# --- {title} ---"]
         for entry in entries:
             lines += ["", *_comment(entry.description)]
             lines += _comment(f"Value: {entry.what}. Default: {_short(entry.default)}.")
-            lines.append(f"#{entry.name}={entry.default}")
+            lines += _comment(more.get(entry.name, ""))
+            value = values.get(entry.name)
+            lines.append(
+                f"#{entry.name}={entry.default}" if value is None else f"{entry.name}={value}"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -8,12 +8,18 @@ import pwd
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from megamax_sync.errors import ConfigError
 from megamax_sync.service import units
 
 #: The credentials' files, as the settings look for them in a credentials folder.
 LOGIN, KEY = "megamax_login", "megamax_key"
+#: Those that a service may have besides.
+FURTHER = ("megamax_http_token", "megamax_webhook_secret")
+#: What the units let the service write, and make for it.
+_OWN_FOLDERS = ("/var/lib/megamax-sync", "/run/megamax-sync")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,18 @@ class Places:
     def manifest(self) -> str:
         """The list of what was written."""
         return os.path.join(self.config, "installed.json")
+
+    @property
+    def settings(self) -> str:
+        """The env file."""
+        return os.path.join(self.config, "config.env")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the units say of the place of the queue, unless the settings do."""
+        if self.user:
+            return {"XDG_STATE_HOME": os.path.expanduser("~/.local/state")}
+        return {"STATE_DIRECTORY": "/var/lib/megamax-sync"}
 
     def real(self, path: str) -> str:
         """Return where a path really is."""
@@ -76,30 +94,53 @@ def plan(
     credentials: tuple[str | None, str | None],
     config: str,
     program: tuple[str, ...],
+    *,
+    written: Mapping[str, str] = _NOTHING,
+    state_dir: str | None = None,
+    further: Mapping[str, str] = _NOTHING,
 ) -> Plan:
     """Decide what to write. None as a credential: the file that is there stays.
 
-    Raises :class:`ConfigError` for folders that cannot stand in a unit, and for a program that the
-    service could not run.
+    ``written`` are folders besides the watched ones that the settings have written, by the setting,
+    ``state_dir`` is that of the queue if it is set, ``further`` the credentials in :data:`FURTHER`.
+    Raises :class:`ConfigError` for folders that cannot stand in a unit, or are not there, and for a
+    program that the service could not run.
     """
     units.folders_in(folders)
-    start = " ".join(units.quoted(word) for word in program)
+    start = units.command(program)
+    loaded = {
+        name: os.path.join(places.config, name)
+        for name in FURTHER
+        if name in further or os.path.lexists(places.real(os.path.join(places.config, name)))
+    }
     drop_in = os.path.join(places.units, f"{units.UNIT}.d/media.conf")
     unit = os.path.join(places.units, units.UNIT)
     own_user = False
     if places.user:
         files = [
             _file(unit, units.user_unit(start)),
-            _file(drop_in, units.user_media(folders)),
+            _file(drop_in, units.user_media(folders, loaded)),
         ]
     else:
         _require_reach(program[0])
+        others = {name: path for name, path in written.items() if not _is_own(path)}
+        units.require_writable(others)
+        also = tuple(dict.fromkeys(others.values()))
         user, group = _owner(folders)
         own_user = user is None
         extra = _group(folders) if own_user else None
         scan = os.path.join(places.units, "megamax-sync-scan.service")
-        at_home = any(_is_at_home(path) for path in (program[0], *folders))
-        text = units.media(folders, user, group, extra, at_home=at_home)
+        at_home = any(_is_at_home(path) for path in (program[0], *folders, *also))
+        text = units.media(
+            folders,
+            user,
+            group,
+            extra,
+            at_home=at_home,
+            written=also,
+            state_dir=None if state_dir is None or _is_own(state_dir) else state_dir,
+            credentials=loaded,
+        )
         files = [
             _file(unit, units.system_unit(start)),
             _file(drop_in, text),
@@ -116,12 +157,22 @@ def plan(
         if secret is not None:
             path = os.path.join(places.config, name)
             files.append(File(path, secret.encode() + b"\n", 0o600, secret=True))
-    files.append(File(os.path.join(places.config, "config.env"), config.encode(), kept=True))
+    for name, secret in further.items():
+        path = os.path.join(places.config, name)
+        files.append(File(path, secret.encode() + b"\n", 0o600, secret=True))
+    content = config.encode(errors="surrogateescape")
+    files.append(File(places.settings, content, kept=True))
     return Plan(tuple(files), own_user)
 
 
 def _file(path: str, text: str) -> File:
     return File(path, text.encode())
+
+
+def _is_own(path: str) -> bool:
+    """Tell whether the units let it be written in any case."""
+    real = os.path.realpath(path)
+    return any(os.path.commonpath([real, top]) == top for top in _OWN_FOLDERS)
 
 
 def _is_at_home(path: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from canary import holds_secrets
 
 from cli.program import Program
+from megamax_sync.config import load
 
 
 def systemctl(folder: Path, status: int = 0) -> dict[str, str]:
@@ -113,6 +114,61 @@ def test_a_users_service_is_kept_up_to_date_and_taken_away(program: Program) -> 
     calls = (program.home / "bin" / "calls").read_text().splitlines()
     assert "systemctl --user disable --now megamax-sync.service" in calls
     assert calls[-1] == "systemctl --user daemon-reload"
+
+
+def test_settings_that_are_given_reach_the_service(program: Program) -> None:
+    """From --config and the environment, wherever the service is started; secrets in own files."""
+    env = {**systemctl(program.home / "bin"), "MEGAMAX_HTTP_TOKEN": "token-0123456789"}
+    env["MEGAMAX_MIN_SIZE"] = "2K"
+    config = program.home / "bin" / "config" / "megamax-sync"
+    _expect_credentials(program.home / "bin" / "config")
+    holds_secrets(config / "megamax_http_token")
+    (program.home / "my.env").write_text(
+        "MEGAMAX_FOLDER=12\nMEGAMAX_EXCLUDE=*.tmp,/a b/\nMEGAMAX_AFTER_DONE=move:done\n"
+        'MEGAMAX_ON_DONE="\'/bin/a \\"b\' c"\nMEGAMAX_SIDECAR_DIR=side\nMEGAMAX_MIN_SIZE=1K\n'
+    )
+    call = ("--config", "my.env", "install-service", "--user")
+    shown = program.run(*call, "--dry-run", env=env)
+    assert "MEGAMAX_FOLDER=12" in shown.lines()
+    assert program.run(*call, env=env).status == 0
+    given = load(str(program.home / "my.env"), {}, {"HOME": str(program.home)})
+    kept = load(str(config / "config.env"), {}, {"HOME": str(program.home)})
+    assert (kept.folder, kept.exclude, kept.on_done) == (12, given.exclude, given.on_done)
+    assert kept.min_size == 2048
+    assert kept.after_done.target == str(program.home / "done")
+    assert kept.sidecar_dir == str(program.home / "side")
+    assert kept.watch == ()
+    assert "Here it has no effect" in (config / "config.env").read_text()
+    assert (kept.http_token, kept.key) == (None, None)
+    assert (config / "megamax_http_token").read_text() == "token-0123456789\n"
+    drop_in = (config.parent / "systemd/user/megamax-sync.service.d/media.conf").read_text()
+    assert f"LoadCredential=megamax_http_token:{config}/megamax_http_token" in drop_in
+    again = program.run(*call, env=env)
+    assert (again.status, "written: " in again.out) == (0, False)
+
+
+def test_settings_that_cannot_be_taken_over_are_named(program: Program) -> None:
+    """Nothing is dropped silently: exit 2, one line for each, and nothing is written."""
+    env = systemctl(program.home / "bin")
+    config = program.home / "bin" / "config"
+    _expect_credentials(config)
+    secret = {**env, "MEGAMAX_NOTIFY": "json://token-0123456789@host"}
+    result = program.run("install-service", "--user", env=secret)
+    assert result.status == 2
+    (fault,) = result.faults()
+    assert "MEGAMAX_NOTIFY" in fault
+    assert "token-0123456789" not in result.err
+    assert not config.exists()
+    assert program.run("install-service", "--user", env=env).status == 0
+    settings = config / "megamax-sync" / "config.env"
+    result = program.run("install-service", "--user", env={**env, "MEGAMAX_FOLDER": "12"})
+    assert (result.status, len(result.faults())) == (2, 1)
+    assert "MEGAMAX_FOLDER: differs from what" in result.err
+    settings.write_text(settings.read_text() + "MEGAMAX_FOLDER=12\nMEGAMAX_WATCH=/elsewhere\n")
+    result = program.run("install-service", "--user", env={**env, "MEGAMAX_FOLDER": "12"})
+    assert (result.status, len(result.faults())) == (0, 1)
+    assert "MEGAMAX_WATCH in" in result.err
+    assert "has no effect" in result.err
 
 
 def test_the_systems_service_below_another_root(program: Program) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from megamax_sync.config import ConfigError, load, sources
+from megamax_sync.config import ConfigError, envfile, load, sources
 
 
 @pytest.fixture(autouse=True)
@@ -188,6 +188,30 @@ def test_lines_of_an_env_file(tmp_path: Path, line: str, expected: str) -> None:
     config = tmp_path / "c.env"
     config.write_text(line, newline="")
     assert load(str(config), environ={}).watch == (expected,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        "a#b",
+        " a ",
+        '"a" b',
+        "'a' b",
+        "a\\",
+        "a\\b",
+        "'$`\"\\ ",
+        "'",
+        "a 'b' \"c\"",
+        "a=b",
+        "\udcff",
+    ],
+)
+def test_what_is_written_into_an_env_file_is_read_again(text: str) -> None:
+    """Whatever it holds; but nothing goes on over the end of its line."""
+    assert envfile.parse(f"A={envfile.written(text)}\nB=1\n") == ({"A": text, "B": "1"}, [])
+    with pytest.raises(ValueError, match="end of its line"):
+        envfile.written(f"{text}\n{text}")
 
 
 def test_an_env_file_keeps_bytes_that_are_no_utf8(tmp_path: Path) -> None:
