@@ -11,7 +11,7 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -37,6 +37,11 @@ from megamax_sync.errors import (
 
 M = TypeVar("M", bound=BaseModel)
 
+#: What is done with each JSON object as it is read.
+Sieve = Callable[[dict[str, Any]], object]
+#: Stands for an entry that was not wanted: nothing that an answer may hold.
+_DROPPED = object()
+
 _LONGEST_WAIT = 24 * 3600.0
 #: Seconds from an answer's head to its end: a server that drips must not hold a thread for ever.
 _LONGEST_READ = 600.0
@@ -55,11 +60,11 @@ class Call(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. ``body`` is decoded."""
+    """A whole answer, as text: it may be long, so there is one copy of it."""
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    text: str
 
 
 def read(response: httpx.Response, limit: int) -> Answer:
@@ -80,12 +85,12 @@ def read(response: httpx.Response, limit: int) -> Answer:
                 raise ServiceUnreachable("the answer did not end")
     except zlib.error:
         body.clear()
-    return Answer(response.status_code, response.headers, bytes(body))
+    return Answer(response.status_code, response.headers, body.decode("utf-8-sig", "replace"))
 
 
-def result_of(answer: Answer, call: Call, scrub: Scrubber) -> object:
+def result_of(answer: Answer, call: Call, scrub: Scrubber, sieve: Sieve | None = None) -> object:
     """The envelope's ``result``, or the error that the answer amounts to."""
-    envelope = _envelope(answer.body)
+    envelope = _envelope(answer.text, sieve)
     message = envelope.get("message") if envelope else None
     said = scrub(message) if isinstance(message, str) and message.strip() else None
     error = _by_status(answer, call, said)
@@ -117,12 +122,29 @@ def many(model: type[M], result: object) -> list[M]:
     return [member for member in made if member is not None]
 
 
+def sieve(model: type[M], keep: Callable[[M], bool]) -> Sieve:
+    """Make what turns a list's entries into models as they are read, and drops the unwanted.
+
+    All of them at once take twenty times the memory of their text.
+    """
+
+    def sift(value: dict[str, Any]) -> object:
+        if "hashid" not in value:
+            return value
+        made = _made(model, value)
+        return made if made is not None and keep(made) else _DROPPED
+
+    return sift
+
+
 def date_of(headers: Mapping[str, str]) -> float | None:
     """The answer's Date as Unix time, if it has one."""
     return _http_date(headers.get("date", ""))
 
 
 def _made(model: type[M], value: object) -> M | None:
+    if isinstance(value, model):
+        return value
     if not isinstance(value, dict):
         return None
     try:
@@ -131,10 +153,11 @@ def _made(model: type[M], value: object) -> M | None:
         return None
 
 
-def _envelope(body: bytes) -> dict[str, Any] | None:
+def _envelope(text: str, sieve: Sieve | None) -> dict[str, Any] | None:
     try:
         value = json.loads(
-            body.decode("utf-8-sig", "replace"),
+            text,
+            object_hook=sieve,
             parse_int=lambda digits: int(digits) if len(digits) < _MOST_DIGITS else None,
         )
     except (ValueError, RecursionError):

@@ -33,13 +33,12 @@ import httpx
 
 from megamax_sync import __version__
 from megamax_sync.api import answers, urls
-from megamax_sync.api.answers import Answer, Call
+from megamax_sync.api.answers import Answer, Call, Sieve
 from megamax_sync.api.models import (
     DirectLink,
     MirrorGroup,
     RemoteFile,
     UploadedFile,
-    usable_hashid,
 )
 from megamax_sync.api.multipart import EncodedBody, MultipartFile
 from megamax_sync.api.network import Backend
@@ -49,7 +48,6 @@ from megamax_sync.api.scrub import Scrubber
 from megamax_sync.api.telling import told
 from megamax_sync.api.transport import Transport
 from megamax_sync.errors import (
-    RemoteFileMissing,
     ServiceNonsense,
     ServiceUnreachable,
     UploadCancelled,
@@ -169,18 +167,28 @@ class MegamaxClient:
     @told
     def file(self, hashid: str) -> RemoteFile:
         """What the service knows of one file; RemoteFileMissing if that is nothing."""
-        result = self._get(f"file/get/{_segment(hashid)}", Call.FILE)
+        result = self._get(f"file/get/{urls.segment(hashid)}", Call.FILE)
         return answers.one(RemoteFile, result)
 
     @told
-    def files(self, *, folder: int | None = None, status: str | None = None) -> list[RemoteFile]:
-        """The account's files, of one folder or with one status if asked so."""
+    def files(
+        self,
+        *,
+        folder: int | None = None,
+        status: str | None = None,
+        keep: Callable[[RemoteFile], bool] = lambda _file: True,
+    ) -> list[RemoteFile]:
+        """The account's files, of one folder or with one status if asked so.
+
+        Only those that ``keep`` wants are held in memory; there may be a hundred thousand.
+        """
         query: dict[str, str] = {}
         if folder is not None:
             query["folder"] = str(folder)
         if status is not None:
             query["status"] = status
-        return answers.many(RemoteFile, self._get("file/get", Call.ACCOUNT, query))
+        sieve = answers.sieve(RemoteFile, keep)
+        return answers.many(RemoteFile, self._get("file/get", Call.ACCOUNT, query, sieve))
 
     @told
     def upload_url(self) -> str:
@@ -227,31 +235,31 @@ class MegamaxClient:
     @told
     def mirrors(self, hashid: str) -> list[MirrorGroup]:
         """The copies on other hosts; they may come some time after the conversion."""
-        result = self._get(f"mirror/get/{_segment(hashid)}", Call.FILE)
+        result = self._get(f"mirror/get/{urls.segment(hashid)}", Call.FILE)
         return answers.many(MirrorGroup, result)
 
     @told
     def direct(self, hashid: str) -> list[DirectLink]:
         """Direct links. Any refusal, for one without a premium plan, is a DirectLinksRefused."""
-        result = self._get(f"file/get/{_segment(hashid)}/direct", Call.DIRECT)
+        result = self._get(f"file/get/{urls.segment(hashid)}/direct", Call.DIRECT)
         return answers.many(DirectLink, result)
 
-    def _get(self, path: str, call: Call, query: Mapping[str, str] | None = None) -> object:
+    def _get(
+        self, path: str, call: Call, query: Mapping[str, str] = {}, sieve: Sieve | None = None
+    ) -> object:
         if self._pacer and not self._pacer.wait(self._stop):
             raise UploadCancelled("stopped while waiting for a turn to ask the service")
         login, key = self._credentials()
         scrub = self._scrubber(login, key)
         # A lone surrogate cannot be encoded, and no service knows such a login. The text is put
         # together here: httpx would take it apart and together again, which costs half a call.
-        params = urlencode(
-            {"login": login, "key": key, **(query or {})}, errors="replace", quote_via=quote
-        )
+        params = urlencode({"login": login, "key": key, **query}, errors="replace", quote_via=quote)
         request = self._request("GET", httpx.URL(f"{self._base}/{path}?{params}"), {}, None)
         answer = self._exchange(self._api, request, _LONGEST_ANSWER, scrub, repeatable=True)
         date = answers.date_of(answer.headers)
         if date is not None:
             self.server_clock_offset = date - self._now()
-        return answers.result_of(answer, call, scrub)
+        return answers.result_of(answer, call, scrub, sieve)
 
     def _scrubber(self, *secrets: str) -> Scrubber:
         # To find all forms of a secret takes as long as a tenth of a call.
@@ -306,10 +314,3 @@ def _unreachable(exc: httpx.TransportError, host: str, scrub: Scrubber) -> Servi
     text = scrub(str(exc))
     detail = f"{type(exc).__name__}: {text}" if text else type(exc).__name__
     return ServiceUnreachable(f"no answer from {host} ({detail})")
-
-
-def _segment(hashid: str) -> str:
-    """``hashid`` as one segment of a path."""
-    if not usable_hashid(hashid):
-        raise RemoteFileMissing("that is no hashid")
-    return quote(hashid, safe="", errors="replace")

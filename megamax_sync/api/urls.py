@@ -1,13 +1,14 @@
-"""Where login and key may travel, and through which proxy."""
+"""Where login and key may travel, through which proxy, and what stands in a path."""
 
 from __future__ import annotations
 
 import urllib.request
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from megamax_sync.errors import ConfigError, InsecureUrl, ServiceNonsense
+from megamax_sync.api.models import usable_hashid
+from megamax_sync.errors import ConfigError, InsecureUrl, RemoteFileMissing, ServiceNonsense
 from megamax_sync.loopback import is_loopback
 
 #: DNS has no longer ones, and the socket and TLS modules refuse them each in their own way.
@@ -89,3 +90,10 @@ def parse_proxy(setting: str) -> httpx.Proxy:
     if url is None or url.scheme not in {"http", "socks5", "socks5h"} or not url.host:
         raise ConfigError("MEGAMAX_PROXY: give http://HOST:PORT or socks5://HOST:PORT, or env")
     return httpx.Proxy(url)
+
+
+def segment(hashid: str) -> str:
+    """``hashid`` as one segment of a path."""
+    if not usable_hashid(hashid):
+        raise RemoteFileMissing("that is no hashid")
+    return quote(hashid, safe="", errors="replace")

@@ -8,8 +8,11 @@ video's upload is worse than a copy too many.
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -18,10 +21,10 @@ from megamax_sync.api.models import RemoteFile
 from megamax_sync.clock import Clock
 from megamax_sync.errors import FileChanged, FileError, FileVanished, ServiceRefusal
 from megamax_sync.fingerprint import fingerprint_of
-from megamax_sync.job import Job
+from megamax_sync.job import REMOTE_FAILED, Job
 from megamax_sync.store import Store
 from megamax_sync.upload.lookup import read_fingerprint
-from megamax_sync.upload.reconcile import Patience, choose
+from megamax_sync.upload.reconcile import Listed, Patience, choose
 from megamax_sync.upload.sending import open_unchanged
 
 _log = structlog.get_logger()
@@ -32,14 +35,22 @@ _KEPT, _KEPT_TIMES = 60.0, 20.0
 _COMPARED = 8
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A list: when it was asked for, until when it serves, and its files by size."""
+
+    asked: float
+    until: float
+    files: list[Listed]
+
+
 class Listing:
     """The account's lists, by folder, shared by all who look new files up: one call for a burst."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        #: By folder: when it was asked for and until when it serves, and its files by size.
-        self._lists: dict[int | None, tuple[float, float, dict[int, list[RemoteFile]]]] = {}
+        self._lists: dict[int | None, _Kept] = {}
 
     def of_size(
         self,
@@ -49,7 +60,7 @@ class Listing:
         *,
         since: float,
         beat: Callable[[], None],
-    ) -> list[RemoteFile]:
+    ) -> Sequence[Listed]:
         """Return the files of one size, from a list that was asked for ``since`` this moment.
 
         ``folder`` None: the list without one. ``since`` is a moment of ``Clock.now()``. Raises what
@@ -58,19 +69,56 @@ class Listing:
         while not self._lock.acquire(timeout=1.0):
             beat()
         try:
-            asked, until, sizes = self._lists.get(folder, (0.0, 0.0, {}))
-            now = self._clock.now()
-            if asked < since or now >= until:
-                sizes = {}
-                for remote in client.files(folder=folder):
-                    if remote.size is not None:
-                        sizes.setdefault(remote.size, []).append(remote)
+            kept, now = self._lists.get(folder), self._clock.now()
+            if kept is None or kept.asked < since or now >= kept.until:
+                # The old one goes first: both at once would be twice as large.
+                self._lists.pop(folder, None)
+                files = _ask(client, folder)
                 took = self._clock.now() - now
-                kept = max(_KEPT, took * _KEPT_TIMES)
-                self._lists[folder] = (now, now + took + kept, sizes)
-            return sizes.get(size, [])
+                until = now + took + max(_KEPT, took * _KEPT_TIMES)
+                kept = self._lists[folder] = _Kept(now, until, files)
+            first = bisect_left(kept.files, size, key=_size)
+            return kept.files[first : bisect_right(kept.files, size, lo=first, key=_size)]
         finally:
             self._lock.release()
+
+    def tidy(self) -> float | None:
+        """Let go of what serves no longer; return the seconds until there is more of that."""
+        if not self._lock.acquire(blocking=False):
+            # Who asks for a list just now comes by here afterwards.
+            return None
+        try:
+            now = self._clock.now()
+            self._lists = {key: kept for key, kept in self._lists.items() if now < kept.until}
+            return min((kept.until - now for kept in self._lists.values()), default=None)
+        finally:
+            self._lock.release()
+
+
+def _ask(client: MegamaxClient, folder: int | None) -> list[Listed]:
+    files: list[Listed] = []
+
+    def note(remote: RemoteFile) -> bool:
+        if remote.size is not None and remote.status != REMOTE_FAILED:
+            files.append(
+                Listed(
+                    remote.hashid,
+                    remote.name,
+                    remote.size,
+                    sys.intern(remote.status),
+                    remote.created_at,
+                    remote.folder,
+                )
+            )
+        return False
+
+    client.files(folder=folder, keep=note)
+    files.sort(key=_size)
+    return files
+
+
+def _size(listed: Listed) -> int:
+    return listed.size
 
 
 class Adoption:
@@ -82,6 +130,10 @@ class Adoption:
         self._clock = clock
         self._listing = listing
         self._patience = Patience(first)
+
+    def tidy(self) -> float | None:
+        """Let go of lists that serve no longer; see :meth:`Listing.tidy`."""
+        return self._listing.tidy()
 
     def settle(self, client: MegamaxClient, job: Job, beat: Callable[[], None]) -> float | None:
         """Look the file up, and act on it.
@@ -119,7 +171,7 @@ class Adoption:
         folder: int | None,
         since: float,
         beat: Callable[[], None],
-    ) -> RemoteFile | None:
+    ) -> Listed | None:
         try:
             listed = self._listing.of_size(client, folder, job.stamp.size, since=since, beat=beat)
         except ServiceRefusal:
@@ -130,7 +182,7 @@ class Adoption:
         return choose(job, listed, self._store.journal.owned(one.hashid for one in listed))
 
     @staticmethod
-    def _say_ambiguous(job: Job, remote: RemoteFile, twins: Sequence[Job]) -> None:
+    def _say_ambiguous(job: Job, remote: Listed, twins: Sequence[Job]) -> None:
         _log.warning(
             "upload.ambiguous",
             job=job.id,
@@ -149,7 +201,7 @@ class Adoption:
             read_fingerprint(one.path, one.stamp, beat) == content for one in twins
         )
 
-    def _take(self, job: Job, remote: RemoteFile, beat: Callable[[], None]) -> bool:
+    def _take(self, job: Job, remote: Listed, beat: Callable[[], None]) -> bool:
         """Take a listed file as this job's; False if another has it by now."""
         fingerprint = self._content(job, beat)
         created = remote.created_at.timestamp() if remote.created_at else None

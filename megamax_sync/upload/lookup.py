@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 import structlog
 
@@ -22,6 +22,31 @@ _log = structlog.get_logger()
 
 #: From so many of the listed files is learnt what the service does to names and dates.
 _LATEST = 50
+
+
+class _Seen:
+    """What matters of a list, which may have a hundred thousand files."""
+
+    def __init__(self, sizes: Container[int | None]) -> None:
+        """``sizes`` are those that are looked for."""
+        self._sizes = sizes
+        self._newest: list[RemoteFile] = []
+        #: The files of these sizes.
+        self.fitting: list[RemoteFile] = []
+
+    def look(self, remote: RemoteFile) -> bool:
+        """Look at a file of the list; False, as all that matters is kept here."""
+        if remote.size in self._sizes:
+            self.fitting.append(remote)
+        self._newest.append(remote)
+        if len(self._newest) >= 2 * _LATEST:
+            self._newest = self.latest
+        return False
+
+    @property
+    def latest(self) -> list[RemoteFile]:
+        """The latest ones, which tell what the service does today."""
+        return sorted(self._newest, key=_made, reverse=True)[:_LATEST]
 
 
 class Lookup:
@@ -48,16 +73,16 @@ class Lookup:
         list has to be asked again, or 0.0 when it certainly did not arrive. Raises what the call
         raises.
         """
-        for listed in self._lists(client, job):
+        for seen in self._lists(client, job, {attempt.size for attempt in unknown}):
             beat()
             for attempt in unknown:
-                remote = self._find(attempt, listed)
+                remote = self._find(attempt, seen)
                 if remote is not None and self._take(job, attempt, remote, beat):
                     return None
         return self._not_listed(job)
 
     @staticmethod
-    def _lists(client: MegamaxClient, job: Job) -> Iterator[list[RemoteFile]]:
+    def _lists(client: MegamaxClient, job: Job, sizes: Container[int | None]) -> Iterator[_Seen]:
         """Ask for the job's folder, and only if that does not help for the whole account.
 
         A folder that is no more says nothing about the service, and it, or a service that does
@@ -65,22 +90,25 @@ class Lookup:
         """
         if job.folder is not None:
             with contextlib.suppress(ServiceRefusal):
-                yield client.files(folder=job.folder)
-        yield client.files()
+                seen = _Seen(sizes)
+                client.files(folder=job.folder, keep=seen.look)
+                yield seen
+        seen = _Seen(sizes)
+        client.files(keep=seen.look)
+        yield seen
 
-    def _find(self, attempt: Attempt, listed: list[RemoteFile]) -> RemoteFile | None:
-        sizes = [remote.hashid for remote in listed if remote.size == attempt.size]
-        # The latest ones tell what it does today, and a list may have a hundred thousand.
-        latest = [remote.hashid for remote in sorted(listed, key=_made, reverse=True)[:_LATEST]]
+    def _find(self, attempt: Attempt, seen: _Seen) -> RemoteFile | None:
+        sizes = [remote.hashid for remote in seen.fitting if remote.size == attempt.size]
+        latest = [remote.hashid for remote in seen.latest]
         # At one moment: who has arrived between two looks would be neither owned nor a rival.
         with self._store.transaction():
             owned = self._store.journal.owned(sizes)
             rivals = self._store.journal.rivals(attempt)
             arrived = self._store.journal.arrived_as(latest)
-        habits = Habits.of(listed, arrived)
+        habits = Habits.of([*seen.latest, *seen.fitting], arrived)
         return find(
             attempt,
-            listed,
+            seen.fitting,
             owned=owned,
             rivals=rivals,
             habits=habits,

@@ -32,6 +32,18 @@ _LONGEST_WAIT = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """What matters of a listed file, in a fifth of the memory: lists are kept for a while."""
+
+    hashid: str
+    name: str
+    size: int
+    status: str
+    created_at: datetime | None
+    folder: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Habits:
     """What the account's list shows of the service, above all by uploads whose answers we had."""
 
@@ -96,7 +108,7 @@ def bears_name(attempt: Attempt, remote: RemoteFile) -> bool:
     return match_key(remote.name) == match_key(os.path.basename(attempt.path))
 
 
-def choose(job: Job, listed: Sequence[RemoteFile], owned: Collection[str]) -> RemoteFile | None:
+def choose(job: Job, listed: Sequence[Listed], owned: Collection[str]) -> Listed | None:
     """Return the listed file that a job's file was uploaded as, by hand or before a loss, or None.
 
     Nothing tells it from others of its size and name, so any of them will do: best one in the job's
@@ -113,7 +125,7 @@ def choose(job: Job, listed: Sequence[RemoteFile], owned: Collection[str]) -> Re
         and match_key(remote.name) == key
     ]
 
-    def rank(remote: RemoteFile) -> tuple[bool, bool, float]:
+    def rank(remote: Listed) -> tuple[bool, bool, float]:
         return remote.folder != job.folder, remote.status != REMOTE_CONVERTED, _made(remote)
 
     return min(fitting, key=rank, default=None)
@@ -157,5 +169,5 @@ def _grain(moment: datetime) -> float:
     return 60.0 if moment.minute or moment.hour else 86400.0
 
 
-def _made(remote: RemoteFile) -> float:
+def _made(remote: RemoteFile | Listed) -> float:
     return remote.created_at.timestamp() if remote.created_at else 0.0

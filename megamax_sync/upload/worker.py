@@ -126,6 +126,10 @@ class Uploader(Loop):
 
     def step(self) -> float | None:
         """Send one job, if there is one and the service takes any."""
+        waits = [self._send_one(), self._adoption.tidy()]
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def _send_one(self) -> float | None:
         if self._store.settings.paused:
             return None
         # What goes wrong has been dealt with further down; here it only tells the gates.

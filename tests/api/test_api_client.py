@@ -11,6 +11,7 @@ import ssl
 import textwrap
 import threading
 import traceback
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,38 @@ def test_php_lists(server: Server, client: MegamaxClient, result: object, count:
     """A list may be null or an object with numbers for keys."""
     server.answer = lambda _: reply(200, success(result))
     assert len(client.files()) == count
+
+
+def test_of_a_list_only_what_is_wanted_is_kept(server: Server, client: MegamaxClient) -> None:
+    """Also of one that PHP has made an object of; an only file in a list's place is still none."""
+    other = {**FILE, "hashid": "other"}
+    server.answer = lambda _: reply(200, success({"0": FILE, "2": other, "3": {"hashid": ""}}))
+    seen = []
+
+    def keep(file: RemoteFile) -> bool:
+        seen.append(file.hashid)
+        return file.hashid == "other"
+
+    assert [file.hashid for file in client.files(keep=keep)] == ["other"]
+    assert seen == ["VKf", "other"]
+    server.answer = lambda _: reply(200, success(FILE))
+    with pytest.raises(errors.ServiceNonsense):
+        client.files(keep=keep)
+
+
+def test_a_long_list_is_not_held_in_memory(server: Server, client: MegamaxClient) -> None:
+    """Of a hundred thousand files a few are wanted: the answer's text is all that is held."""
+    files = [{**FILE, "hashid": f"{n:013}", "name": f"A show, part {n}"} for n in range(5000)]
+    answer = reply(200, success(files))
+    server.answer = lambda _: answer
+    client.files(keep=lambda _file: False)
+    tracemalloc.start()
+    try:
+        assert client.files(keep=lambda _file: False) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(answer)
 
 
 def test_not_a_list(server: Server, client: MegamaxClient) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from api.fakes import FakeClock
 from upload.pipeline import Rig, rig, wait_for
 
 from megamax_sync.api.client import MegamaxClient
@@ -20,6 +22,7 @@ from megamax_sync.sandbox import Fault
 from megamax_sync.store import Store
 from megamax_sync.upload.adoption import Adoption, Listing
 from megamax_sync.upload.lookup import Lookup
+from megamax_sync.upload.reconcile import Listed
 
 
 def by_hand(made: Rig, name: str, data: bytes, **more: object) -> str:
@@ -167,12 +170,18 @@ class Account(MegamaxClient):
         self.lists = lists
         self.asked: list[int | None] = []
 
-    def files(self, *, folder: int | None = None, status: str | None = None) -> list[RemoteFile]:
+    def files(
+        self,
+        *,
+        folder: int | None = None,
+        status: str | None = None,
+        keep: Callable[[RemoteFile], bool] = lambda _file: True,
+    ) -> list[RemoteFile]:
         self.asked.append(folder)
         answer = self.lists[folder]
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return [one for one in answer if keep(one)]
 
 
 def remote(hashid: str, year: int = 2020, **more: object) -> RemoteFile:
@@ -282,7 +291,7 @@ def test_a_list_serves_for_a_burst(tmp_path: Path) -> None:
     clock = Clock()
     listing = Listing(clock)
 
-    def ask(since: float = 0.0) -> list[RemoteFile]:
+    def ask(since: float = 0.0) -> Sequence[Listed]:
         return listing.of_size(account, None, 10, since=since, beat=lambda: None)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -293,6 +302,41 @@ def test_a_list_serves_for_a_burst(tmp_path: Path) -> None:
     assert len(account.asked) == 1
     assert [one.hashid for one in ask(clock.now())] == ["old"]
     assert len(account.asked) == 2
+
+
+def test_a_list_that_serves_no_longer_is_let_go() -> None:
+    """It is large; whoever waits for nothing else comes by to do so."""
+    clock = FakeClock()
+    listing = Listing(clock)
+    account = Account({None: [remote("old")], 7: []})
+    assert listing.tidy() is None
+    listing.of_size(account, None, 10, since=0.0, beat=lambda: None)
+    clock.time += 20.0
+    listing.of_size(account, 7, 10, since=0.0, beat=lambda: None)
+    assert listing.tidy() == 40.0
+    clock.time += 40.0
+    assert listing.tidy() == 20.0
+    assert list(listing._lists) == [7]
+    with listing._lock:
+        assert listing.tidy() is None
+
+
+def test_a_kept_list_is_small() -> None:
+    """A hundred thousand files would take half of what the whole program may."""
+    listing, many = Listing(Clock()), 2000
+
+    class Large(Account):
+        def files(self, *, keep: Callable[[RemoteFile], bool], **_: object) -> list[RemoteFile]:  # type: ignore[override]  # as it is called
+            names = (f"Some Show S01E{n:06d} 1080p" for n in range(many))
+            files = (remote(f"VKf{n:07d}", name=name, size=n) for n, name in enumerate(names))
+            return [one for one in files if keep(one)]
+
+    tracemalloc.start()
+    try:
+        listing.of_size(Large({}), None, 10, since=0.0, beat=lambda: None)
+        assert tracemalloc.get_traced_memory()[0] < 450 * many
+    finally:
+        tracemalloc.stop()
 
 
 def test_unready_jobs_count_as_what_may_be_meant(job: tuple[Store, Job]) -> None:

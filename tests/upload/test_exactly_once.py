@@ -157,10 +157,12 @@ class Client:
             self._die()
         return UploadedFile(hashid=kept.hashid, name=kept.name, size=len(content))
 
-    def files(self, *, folder: int | None = None) -> list[RemoteFile]:
+    def files(
+        self, *, folder: int | None = None, keep: Callable[[RemoteFile], bool]
+    ) -> list[RemoteFile]:
         """The list as it shows by now."""
         service = self._service
-        return [
+        files = [
             RemoteFile(
                 hashid=one.hashid,
                 name=one.name,
@@ -172,6 +174,7 @@ class Client:
             if one.listed_at <= service.now()
             and (folder is None or (service.heeds_folders and one.folder == folder))
         ]
+        return [one for one in files if keep(one)]
 
 
 class ExactlyOnce(RuleBasedStateMachine):
