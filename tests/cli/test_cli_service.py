@@ -116,6 +116,18 @@ def test_a_users_service_is_kept_up_to_date_and_taken_away(program: Program) -> 
     assert calls[-1] == "systemctl --user daemon-reload"
 
 
+def test_an_installed_service_can_be_checked_by_hand(program: Program) -> None:
+    """As docs/operations.md says: its folder of settings is its folder of credentials."""
+    env = systemctl(program.home / "bin")
+    config = program.home / "bin" / "config" / "megamax-sync"
+    _expect_credentials(config.parent)
+    assert program.run("install-service", "--user", env=env).status == 0
+    by_hand = {"MEGAMAX_LOGIN": "", "MEGAMAX_KEY": "", "CREDENTIALS_DIRECTORY": str(config)}
+    for command in ("check", "ls"):
+        result = program.run("--config", str(config / "config.env"), command, env=by_hand)
+        assert result.status == 0, result.out + result.err
+
+
 def test_settings_that_are_given_reach_the_service(program: Program) -> None:
     """From --config and the environment, wherever the service is started; secrets in own files."""
     env = {**systemctl(program.home / "bin"), "MEGAMAX_HTTP_TOKEN": "token-0123456789"}
