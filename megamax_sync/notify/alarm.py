@@ -59,6 +59,7 @@ class Alarm(Loop):
 
     def look(self) -> None:
         """Compare what is with what was told."""
+        self._store.outbox.write_down()
         found, told = self._problem(), self._store.outbox.told_problem
         word = None if found is None else found.word
         now = self.clock.monotonic()

@@ -7,10 +7,16 @@ that everything is delivered at least once.
 
 from __future__ import annotations
 
+import itertools
+import secrets
+import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from megamax_sync.clock import Clock
+from megamax_sync.errors import StoreUnwritable
 from megamax_sync.job import FileStamp, Job, JobState
+from megamax_sync.store.database import Database
 from megamax_sync.store.places import in_places
 from megamax_sync.store.table import JobTable
 
@@ -48,7 +54,19 @@ _SELECT = f"SELECT {', '.join(Letter.__dataclass_fields__)} FROM outbox"
 
 
 class Outbox(JobTable):
-    """The tables ``outbox``, ``listener`` and ``put_away``."""
+    """The tables ``outbox``, ``listener`` and ``put_away``.
+
+    A problem that cannot be written down, as it is the queue's own disk that is full, is held in
+    memory until it can be: who delivers sees no difference.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(database, clock)
+        self._guard = threading.Lock()
+        #: What is held, by numbers that no row has; and the problem that was told by it.
+        self._held: dict[int, Letter] = {}
+        self._held_problem: str | None = None
+        self._numbers = itertools.count(-1, -1)
 
     # -- who listens -------------------------------------------------------------------------
 
@@ -75,15 +93,72 @@ class Outbox(JobTable):
     @property
     def told_problem(self) -> str | None:
         """The problem that was told, and whose end was not yet."""
+        if self._held_problem is not None:
+            return self._held_problem
         sql = "SELECT value FROM setting WHERE name = ?"
         row = self.database.read_one(sql, _TOLD)
         return row["value"] if row else None
 
     def tell_problem(self, word: str, detail: str) -> None:
         """Have a problem told, and remember that it was."""
-        with self.database.transaction():
-            self._tell("problem", word, detail)
-            self.database.write("REPLACE INTO setting (name, value) VALUES (?, ?)", _TOLD, word)
+        try:
+            with self.database.transaction():
+                self._tell("problem", word, detail)
+                self._remember(word)
+        except StoreUnwritable:
+            self._hold(word, detail)
+            self.database.wake()
+
+    def write_down(self) -> None:
+        """Write down what is held, if it can be written by now."""
+        with self._guard:
+            held, told = list(self._held.values()), self._held_problem
+        if told is None:
+            return
+        try:
+            with self.database.transaction():
+                self.database.write_each(
+                    "INSERT INTO outbox (mark, channel, event, at, problem, error, attempts, "
+                    "due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    [
+                        (o.mark, o.channel, o.event, o.at, o.problem, o.error, o.attempts, o.due_at)
+                        for o in held
+                    ],
+                )
+                self._remember(told)
+        except StoreUnwritable:
+            return
+        with self._guard:
+            # One that is just being delivered is delivered again: at least once.
+            self._held.clear()
+            self._held_problem = None
+
+    def _remember(self, word: str) -> None:
+        self.database.write("REPLACE INTO setting (name, value) VALUES (?, ?)", _TOLD, word)
+
+    def _hold(self, word: str, detail: str) -> None:
+        now = self.clock.now()
+        listening = [channel for channel, event in self._listeners() if event == "problem"]
+        with self._guard:
+            for channel in listening:
+                number = next(self._numbers)
+                self._held[number] = Letter(
+                    id=number,
+                    mark=secrets.token_hex(16),
+                    channel=channel,
+                    event="problem",
+                    at=now,
+                    job=None,
+                    path=None,
+                    hashid=None,
+                    sidecar=None,
+                    error=detail,
+                    problem=word,
+                    attempts=0,
+                    due_at=0.0,
+                    target=None,
+                )
+            self._held_problem = word
 
     def tell_recovery(self, word: str) -> None:
         """Have the end of a problem told that was told itself."""
@@ -101,9 +176,16 @@ class Outbox(JobTable):
     # -- delivery ----------------------------------------------------------------------------
 
     def due(self, channel: str, *, limit: int = 100) -> list[Letter]:
-        """Return what is to be delivered on a channel now, the oldest first."""
+        """Return what is to be delivered on a channel now, the oldest first.
+
+        Before them what is held: rows cannot be taken out on a full disk, and would be in its way.
+        """
+        now = self.clock.now()
+        held = [one for one in self._held_for(channel) if one.due_at <= now]
+        if held:
+            return held[:limit]
         sql = f"{_SELECT} WHERE channel = ? AND due_at <= ? ORDER BY id LIMIT ?"
-        return self._letters(sql, channel, self.clock.now(), limit)
+        return self._letters(sql, channel, now, limit)
 
     def due_after(self, *, limit: int = 100) -> list[Letter]:
         """Return the videos that are to be put away now: those whose command has been run."""
@@ -116,20 +198,37 @@ class Outbox(JobTable):
     def next_due(self, channel: str) -> float | None:
         """Return when the next of a channel that has to wait is due, as Unix time."""
         sql = "SELECT min(due_at) FROM outbox WHERE channel = ? AND due_at > ?"
-        row = self.database.read_one(sql, channel, self.clock.now())
-        return row[0] if row else None
+        now = self.clock.now()
+        row = self.database.read_one(sql, channel, now)
+        dues = [one.due_at for one in self._held_for(channel) if one.due_at > now]
+        dues += [row[0]] if row and row[0] is not None else []
+        return min(dues, default=None)
+
+    def _held_for(self, channel: str) -> list[Letter]:
+        with self._guard:
+            return [one for one in self._held.values() if one.channel == channel]
 
     def delivered(self, letters: Sequence[Letter]) -> None:
         """Take out what has been delivered, or given up."""
-        self.database.write_each("DELETE FROM outbox WHERE id = ?", [(one.id,) for one in letters])
+        with self._guard:
+            for one in letters:
+                self._held.pop(one.id, None)
+        rows = [(one.id,) for one in letters if one.id > 0]
+        if rows:
+            self.database.write_each("DELETE FROM outbox WHERE id = ?", rows)
 
     def postpone(self, letters: Sequence[Letter], seconds: float) -> None:
         """Count a delivery that failed, and have it tried again in so many seconds."""
         due = self.clock.now() + seconds
-        self.database.write_each(
-            "UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id = ?",
-            [(due, one.id) for one in letters],
-        )
+        with self._guard:
+            for one in letters:
+                if one.id in self._held:
+                    self._held[one.id] = replace(one, attempts=one.attempts + 1, due_at=due)
+        rows = [(due, one.id) for one in letters if one.id > 0]
+        if rows:
+            self.database.write_each(
+                "UPDATE outbox SET attempts = attempts + 1, due_at = ? WHERE id = ?", rows
+            )
 
     def owed(self, under: Sequence[bytes] | None = None) -> bool:
         """Tell whether anything is left for which ``--scan`` waits.
@@ -137,6 +236,10 @@ class Outbox(JobTable):
         Commands until they have been run, everything else until it was tried once. With
         ``under``: only commands and videos of jobs in these places.
         """
+        if under is None:
+            with self._guard:
+                if any(not one.attempts for one in self._held.values()):
+                    return True
         where, values = in_places(under)
         local = "" if under is None else f" AND channel IN ('{AFTER}', '{COMMAND}')"
         sql = (

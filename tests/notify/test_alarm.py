@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from recovery.test_space import fill, small_disk
 from upload.pipeline import wait_for
 
+from megamax_sync.clock import Clock
+from megamax_sync.errors import StoreFull
 from megamax_sync.notify.alarm import Alarm
+from megamax_sync.notify.webhook import Webhook
+from megamax_sync.store import Store
 from megamax_sync.troubles import Problem
 
 from .conftest import Post
+from .receiver import receiver
 
 FULL, AWAY = Problem("disk-full", "no space left"), Problem("unreachable", "no answer")
 
@@ -91,3 +102,69 @@ def test_it_looks_by_itself(post: Post) -> None:
     wait_for(lambda: world.alarm._news)
     world.time += 61
     wait_for(world.told)
+
+
+def use_up(store: Store) -> None:
+    """Fill what room the journal of the queue has left."""
+    while True:
+        store.database.write("REPLACE INTO setting (name, value) VALUES ('room', ?)", "x" * 4096)
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[tuple[World, Path]]:
+    """A queue whose disk takes nothing more, and the file that takes the room."""
+    clock = Clock()
+    with small_disk(tmp_path / "state") as folder, Store(str(folder / "queue.db"), clock) as store:
+        post = Post(store, clock)
+        world = World(post)
+        ballast = fill(folder)
+        with pytest.raises(StoreFull):
+            use_up(store)
+        yield world, ballast
+        post.stop.set()
+        store.database.wake()
+        for loop in post.loops:
+            loop.join(10)
+
+
+def test_a_full_disk_is_told_while_it_is_full(full: tuple[World, Path]) -> None:
+    """Once, though it cannot be written down; later it is, so that its end is told as well."""
+    world, ballast = full
+    world.after(60, FULL)
+    assert world.told() == [("problem", "disk-full")]
+    world.after(100, FULL)
+    assert world.told() == [("problem", "disk-full")]
+    with receiver() as place:
+        hook = Webhook(
+            url=place.url,
+            secret=None,
+            tls=ssl.create_default_context(),
+            trust_env=False,
+            **world.post.common(),
+        )
+        world.post.run(hook)
+        wait_for(lambda: place.requests)
+        wait_for(lambda: not world.told())
+        assert [one["problem"] for one in place.documents()] == ["disk-full"]
+    ballast.unlink()
+    world.after(0, FULL)
+    world.alarm = world.made()
+    world.after(100, FULL)
+    assert world.post.left() == []
+    world.after(60, None)
+    assert world.post.left() == [("recovery", 0)]
+
+
+def test_what_was_not_delivered_is_written_down_later(full: tuple[World, Path]) -> None:
+    """With what is known of it, so that the receiver knows it again."""
+    world, ballast = full
+    world.after(60, FULL)
+    (letter,) = world.post.store.outbox.due("webhook")
+    world.post.store.outbox.postpone([letter], 50)
+    assert world.told() == []
+    assert world.post.store.outbox.next_due("webhook") == world.time + 50
+    ballast.unlink()
+    world.after(50, FULL)
+    (written,) = world.post.store.outbox.due("webhook")
+    assert world.post.left() == [("problem", 1)]
+    assert (written.mark, written.error) == (letter.mark, "no space left")
