@@ -89,6 +89,17 @@ def test_systemd_understands_the_units(tmp_path: Path, require_program: RequireP
     assert float(figure.group(1)) <= 1.1
 
 
+def test_a_start_is_tried_until_the_folder_is_free() -> None:
+    """A --scan may own it all night (75); what only a person can mend is not tried (2, 3)."""
+    for text in (units.system_unit("/x"), units.user_unit("/x")):
+        assert "\nRestart=on-failure\n" in text
+        assert "\nStartLimitIntervalSec=0\n" in text
+        assert "StartLimitBurst" not in text
+        assert "\nRestartPreventExitStatus=2 3\n" in text
+    # Stopping a backfill is no failure of it, nor is the end of its time.
+    assert "\nSuccessExitStatus=75 130\n" in units.scan_unit("/x")
+
+
 def test_the_backfill_is_as_protected_as_the_service() -> None:
     """Both have the same user, credentials and walls."""
     unit, scan = units.system_unit("/x"), units.scan_unit("/x")
