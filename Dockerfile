@@ -3,6 +3,10 @@
 #   docker build -t megamax-sync .
 #   docker compose -f deploy/docker/compose.yaml up -d
 #
+# With Apprise, which MEGAMAX_NOTIFY needs and few others do:
+#
+#   docker build --build-arg REQUIREMENTS=requirements-notify.lock -t megamax-sync .
+#
 # Login and key come as secret files when the container runs. None is ever part of the image.
 ARG PYTHON_IMAGE=python:3.13-slim
 
@@ -11,12 +15,13 @@ ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY requirements-build.lock requirements.lock ./
+ARG REQUIREMENTS=requirements.lock
+COPY requirements-build.lock requirements.lock requirements-notify.lock ./
 RUN python -m venv /build \
     && /build/bin/python -m pip install --require-hashes --requirement requirements-build.lock \
     && python -m venv --without-pip /app \
     && /build/bin/python -m pip --python /app/bin/python install \
-        --require-hashes --requirement requirements.lock
+        --require-hashes --requirement "${REQUIREMENTS}"
 COPY pyproject.toml README.md LICENSE ./
 COPY megamax_sync ./megamax_sync
 RUN /build/bin/python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \

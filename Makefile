@@ -109,6 +109,9 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 	@$(COMPILE) $(UPGRADE) --no-strip-extras --output-file=requirements-dev.lock \
 		--constraint=requirements.lock \
 		--extra=dev --build-deps-for=editable --allow-unsafe pyproject.toml
+	@# For an image with Apprise.
+	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements-notify.lock \
+		--constraint=requirements-dev.lock --extra=notify pyproject.toml
 	@# What builds the wheel, for the image alone.
 	@$(COMPILE) $(UPGRADE) --strip-extras --output-file=requirements-build.lock \
 		--constraint=requirements-dev.lock --only-build-deps --build-deps-for=wheel pyproject.toml

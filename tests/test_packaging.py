@@ -84,8 +84,29 @@ def test_locks_satisfy_the_project(project: dict[str, Any]) -> None:
             assert lock[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
+def test_the_image_can_have_apprise(project: dict[str, Any]) -> None:
+    """A lock of its own adds it to the runtime's, and the Dockerfile takes either."""
+    runtime, notify = pins("requirements.lock"), pins("requirements-notify.lock")
+    assert runtime.items() <= notify.items() <= pins("requirements-dev.lock").items()
+    for requirement in map(Requirement, project["optional-dependencies"]["notify"]):
+        assert notify[canonicalize_name(requirement.name)] in requirement.specifier, requirement
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "ARG REQUIREMENTS=requirements.lock\n" in dockerfile
+    assert '--requirement "${REQUIREMENTS}"' in dockerfile
+    (copied,) = re.findall(r"^COPY (requirements.*) \./$", dockerfile, re.MULTILINE)
+    let_in = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{name}" for name in copied.split()} <= set(let_in)
+    assert "requirements-notify.lock" in copied
+
+
 @pytest.mark.parametrize(
-    "lock", ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+    "lock",
+    [
+        "requirements.lock",
+        "requirements-build.lock",
+        "requirements-dev.lock",
+        "requirements-notify.lock",
+    ],
 )
 def test_locks_hold_hashes_and_no_place(lock: str) -> None:
     """Each pin has hashes, and where the packages come from is left to pip's own settings."""

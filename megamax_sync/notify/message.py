@@ -120,7 +120,8 @@ class Messages(Courier):
         if outcome.status == NOT_INSTALLED:
             raise ConfigError(
                 "MEGAMAX_NOTIFY: needs Apprise, which is not installed; "
-                "pip install 'megamax-sync[notify]', or take this setting away"
+                "pip install 'megamax-sync[notify]' (docs/hooks.md for the image), or take this "
+                "setting away"
             )
         if outcome.status == NOT_UNDERSTOOD:
             raise ConfigError(
