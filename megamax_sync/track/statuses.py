@@ -18,7 +18,8 @@ _MANY, _ENTRIES = 20, 250
 
 #: A file's description, None when the service does not know it, or what went wrong.
 Said = RemoteFile | ServiceError | None
-ListCall = Callable[[int | None, str | None], list[RemoteFile]]
+Keep = Callable[[RemoteFile], bool]
+ListCall = Callable[[int | None, str | None, Keep], list[RemoteFile]]
 FileCall = Callable[[str], RemoteFile]
 
 
@@ -63,32 +64,43 @@ class Statuses:
             yield job, said
 
     def _listed(self, jobs: Sequence[Job]) -> dict[str, RemoteFile]:
+        # What a list says of others is of no use to anybody, and takes memory.
+        wanted = {job.hashid or "" for job in jobs}
+
+        def keep(remote: RemoteFile) -> bool:
+            return remote.hashid in wanted
+
         found = {
             remote.hashid: remote
             for status in REMOTE_UNFINISHED
-            for remote in self._list(None, status)
+            for remote in self._list(None, status, keep)
         }
         # The document does not say whether a list without a folder shows what lies in folders.
         missing = Counter(job.folder for job in jobs if (job.hashid or "") not in found)
         for folder, count in missing.items():
             if folder is not None and count > _FEW:
                 # One list of all that is in the folder tells of those that have left as well.
-                for remote in self._list(folder, None):
+                for remote in self._list(folder, None, keep):
                     found[remote.hashid] = remote
         left = sum((job.hashid or "") not in found for job in jobs)
         if left >= max(_MANY, self._converted / _ENTRIES):
-            # What it says of others is of no use to anybody.
-            wanted = {job.hashid for job in jobs}
-            found |= {one.hashid: one for one in self._all_converted() if one.hashid in wanted}
+            found |= {remote.hashid: remote for remote in self._converted_of(wanted)}
         return found
 
-    def _all_converted(self) -> list[RemoteFile]:
+    def _converted_of(self, wanted: set[str]) -> list[RemoteFile]:
+        length = 0
+
+        def keep(remote: RemoteFile) -> bool:
+            nonlocal length
+            length += 1
+            return remote.hashid in wanted
+
         try:
-            converted = self._list(None, REMOTE_CONVERTED)
+            converted = self._list(None, REMOTE_CONVERTED, keep)
         except ServiceError:
             # Refused, or too long for anybody to send or read in time: the other lists hold, and
             # this one is let be.
             self._converted = math.inf
             return []
-        self._converted = len(converted)
+        self._converted = length
         return converted

@@ -27,7 +27,7 @@ from megamax_sync.store import Store
 from megamax_sync.track.cadence import MIRRORS_DUE, Cadence
 from megamax_sync.track.conversion import Conversion
 from megamax_sync.track.links import Links
-from megamax_sync.track.statuses import Statuses
+from megamax_sync.track.statuses import Keep, Statuses
 from megamax_sync.track.usual import Usual
 from megamax_sync.track.writer import SidecarWriter
 
@@ -131,7 +131,7 @@ class Tracker(Loop):
             self._look(jobs)
         else:
             # Only to see whether the service is well again, so that nobody has to wait for work.
-            self._list(None, REMOTE_UNFINISHED[0])
+            self._list(None, REMOTE_UNFINISHED[0], lambda _file: False)
 
     def _due(self, ahead: float) -> list[Job]:
         """Return what is due; of what is done, which no list serves, only a few and none early."""
@@ -255,8 +255,8 @@ class Tracker(Loop):
 
     # -- calls -------------------------------------------------------------------------------
 
-    def _list(self, folder: int | None, status: str | None) -> list[RemoteFile]:
-        return self._call(lambda: self._client.files(folder=folder, status=status))
+    def _list(self, folder: int | None, status: str | None, keep: Keep) -> list[RemoteFile]:
+        return self._call(lambda: self._client.files(folder=folder, status=status, keep=keep))
 
     def _file(self, hashid: str) -> RemoteFile:
         return self._call(lambda: self._client.file(hashid))

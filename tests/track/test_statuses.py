@@ -39,17 +39,20 @@ class Service:
         #: The statuses whose lists fail; None for all.
         self.broken: set[str] | None = None
 
-    def list_files(self, folder: int | None, status: str | None) -> list[RemoteFile]:
+    def list_files(
+        self, folder: int | None, status: str | None, keep: Callable[[RemoteFile], bool]
+    ) -> list[RemoteFile]:
         """The list call."""
         self.lists.append((folder, status))
         if self.list_error is not None and (self.broken is None or status in self.broken):
             raise self.list_error
-        return [
+        listed = (
             RemoteFile(hashid=hashid, status=word)
             for hashid, (word, place) in self.files.items()
             if status in {None, word}
             and (place == folder or (folder is None and self.into_folders))
-        ]
+        )
+        return [remote for remote in listed if keep(remote)]
 
     def get_file(self, hashid: str) -> RemoteFile:
         """The call for one file."""
