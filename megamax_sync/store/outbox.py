@@ -288,7 +288,7 @@ class Outbox(JobTable):
                 job.path,
             )
             if changed:
-                self._remember(job)
+                self._remember_place(job)
                 self.database.write(
                     "UPDATE outbox SET sidecar = ?, attempts = 0 WHERE id = ?",
                     job.sidecar,
@@ -302,13 +302,13 @@ class Outbox(JobTable):
         with self.database.transaction():
             self.delivered([letter])
             self.noted(job, reason)
-            self._remember(job)
+            self._remember_place(job)
 
     def was_put_away(self, job: Job) -> bool:
         """Tell whether a job's video was moved or deleted by us."""
         return self.database.read_one("SELECT 1 FROM put_away WHERE job = ?", job.id) is not None
 
-    def _remember(self, job: Job) -> None:
+    def _remember_place(self, job: Job) -> None:
         sql = "INSERT OR IGNORE INTO put_away (job, path) VALUES (?, ?)"
         self.database.write(sql, job.id, job.path)
 
