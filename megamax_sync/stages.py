@@ -155,6 +155,7 @@ class Stages:
             return []
         comparer = Comparer(
             self._store,
+            ledger=self._ledger(),
             preflight=placement.check,
             lost=self.watcher.coverage.roots.lost,
             under=self._under,
@@ -174,13 +175,7 @@ class Stages:
                 api_gate=self.api_gate,
                 upload_gate=self.upload_gate,
                 policy=self._policy,
-                ledger=Ledger(
-                    store,
-                    policy=self._policy,
-                    max_attempts=settings.max_attempts,
-                    first_lookup=min(1.0, settings.retry_seconds),
-                    **self._common,
-                ),
+                ledger=self._ledger(),
                 lookup=Lookup(store, clock, first=settings.retry_seconds),
                 adoption=Adoption(store, clock, listing, first=settings.retry_seconds),
                 may_look_up=self.watcher.taken_in.is_set,
@@ -194,6 +189,15 @@ class Stages:
             )
             for number in range(1, settings.workers + 1)
         ]
+
+    def _ledger(self) -> Ledger:
+        return Ledger(
+            self._store,
+            policy=self._policy,
+            max_attempts=self._settings.max_attempts,
+            first_lookup=min(1.0, self._settings.retry_seconds),
+            **self._common,
+        )
 
     def _tracker(self, placement: Placement) -> Tracker:
         writer = SidecarWriter(

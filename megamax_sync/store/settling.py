@@ -42,7 +42,8 @@ class Settling(Making):
         Another version of the file begins afresh: what failed was the one before it.
         """
         afresh = (
-            "attempts = 0, suspect_at = NULL, next_attempt_at = 0, fingerprint = NULL, "
+            "attempts = 0, suspect_at = NULL, next_attempt_at = 0, failed_at = 0, "
+            "fingerprint = NULL, "
             if not job.stamp.same_version(stamp)
             else ""
         )

@@ -25,14 +25,27 @@ class Twins(JobTable):
     """Statements about jobs that may have the same content."""
 
     def to_compare(self, under: Sequence[bytes] | None, most: int) -> list[Job]:
-        """Return the jobs that may be sent only once they were compared with others."""
+        """Return the jobs that may be sent only once they were compared with others.
+
+        Not those that were postponed to a later moment.
+        """
         where, values = in_places(under)
         # Named, as SQLite would rather go through all that are queued.
         sql = (
-            f"{SELECT} INDEXED BY job_to_compare WHERE {_OPEN}{where} "
+            f"{SELECT} INDEXED BY job_to_compare WHERE {_OPEN}{where} AND failed_at <= ? "
             "ORDER BY failed_at, id LIMIT ?"
         )
-        return self.all(sql, *values, most)
+        return self.all(sql, *values, self.clock.now(), most)
+
+    def next_to_compare(self, under: Sequence[bytes] | None) -> float | None:
+        """Return when the next of :meth:`to_compare` that was postponed is due, as Unix time."""
+        where, values = in_places(under)
+        sql = (
+            f"SELECT failed_at FROM job INDEXED BY job_to_compare WHERE {_OPEN}{where} "
+            "AND failed_at > ? ORDER BY failed_at LIMIT 1"
+        )
+        row = self.database.read_one(sql, *values, self.clock.now())
+        return row[0] if row else None
 
     def of_file(self, job: Job) -> list[Job]:
         """Return the jobs that stand for the same file by inode, size and mtime."""
@@ -104,6 +117,18 @@ class Twins(JobTable):
             if self.database.read_one(sql, *values) is None:
                 return False
             return self._decide(job, original=first.id, **owed)
+
+    def postpone(self, job: Job, error: str, due: float) -> bool:
+        """Charge a job for what is its own fault, and have it compared again at a moment.
+
+        Until then its failure lies ahead: so an index leaves out those that are not due.
+        """
+        charged = {"attempts": job.attempts + 1, "error": error}
+        with self.database.transaction():
+            postponed = self._decide(job, failed_at=due, next_attempt_at=due, **charged)
+            if postponed:
+                self.note(job.id, JobState.QUEUED, error)
+        return postponed
 
     def _decide(self, job: Job, **changes: Any) -> bool:
         columns = ", ".join(f"{name} = ?" for name in changes)

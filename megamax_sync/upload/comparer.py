@@ -21,6 +21,7 @@ from megamax_sync.identity import Lies, has_crossed, has_moved, lies
 from megamax_sync.job import FileStamp, Job, JobState, duplicate_of
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
+from megamax_sync.upload.ledger import Ledger
 
 _log = structlog.get_logger()
 
@@ -41,6 +42,7 @@ class Comparer(Loop):
         self,
         store: Store,
         *,
+        ledger: Ledger,
         preflight: Callable[[Job], None],
         lost: Callable[[bytes], bool],
         under: Sequence[bytes] | None,
@@ -63,6 +65,8 @@ class Comparer(Loop):
             on_fine=on_fine,
         )
         self._store = store
+        ledger.wait_as(self.patience)
+        self._ledger = ledger
         self._preflight = preflight
         self._lost = lost
         self._under = under
@@ -73,7 +77,10 @@ class Comparer(Loop):
         for job in jobs:
             self.beat_or_stop()
             self._compare(job)
-        return 0.0 if jobs else None
+        if jobs:
+            return 0.0
+        due = self._store.twins.next_to_compare(self._under)
+        return None if due is None else max(0.05, due - self.clock.now())
 
     def _compare(self, job: Job) -> None:
         twins = self._store.twins
@@ -139,8 +146,7 @@ class Comparer(Loop):
             try:
                 self._preflight(job)
             except FileError as error:
-                if self._store.jobs.fail(job, str(error)):
-                    _log.error("job.failed", job=job.id, path=job.path, error=str(error))
+                self._ledger.has_no_place(job, error)
                 return
         if self._store.twins.wait(job, first) and not done:
             reason = f"{duplicate_of(first.path)}, which is {first.state}"

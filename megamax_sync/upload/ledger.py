@@ -174,13 +174,29 @@ class Ledger:
             # What became of it is for the watch to find out; it costs no attempt.
             self.release(job, str(error), ready=False)
             return
+
+        def put_back(due: float) -> None:
+            reason = str(error)
+            self.release(job, reason, not_before=due, charge=True, failed=True, error=reason)
+
+        self._charge(job, error, put_back)
+
+    def has_no_place(self, job: Job, error: FileError) -> None:
+        """The sidecar of a queued job cannot be written, at least not now."""
+        self._charge(
+            job,
+            error,
+            lambda due: self._record(lambda: self._store.twins.postpone(job, str(error), due)),
+        )
+
+    def _charge(self, job: Job, error: FileError, put_back: Callable[[float], object]) -> None:
+        """Fail a job whose attempts are used up, else have it put back until a moment."""
         attempts = job.attempts + 1
         if error.final or attempts >= self._max_attempts:
             self._fail(job, str(error), attempts)
             return
         wait = self._policy.delay(attempts, error)
-        due = self._clock.now() + wait
-        self.release(job, str(error), not_before=due, charge=True, failed=True, error=str(error))
+        put_back(self._clock.now() + wait)
         self._say_retry(job, error, attempts, wait)
 
     def abandon(self, job: Job, attempt: int | None, error: str) -> None:

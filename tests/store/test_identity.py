@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -296,6 +297,31 @@ def test_an_older_queue_is_brought_up_to_date(older: str) -> None:
         assert store.jobs.get(1) is not None
 
 
+def test_one_that_was_postponed_is_compared_at_its_time(
+    store: Store, add: Add, clock: TurnedClock
+) -> None:
+    """That costs an attempt; one that is not to be compared any more is left alone."""
+    add()
+    job = add(b"/v/b.mp4")
+    assert store.twins.next_to_compare(None) is None
+    assert store.twins.postpone(job, "no place", clock.time + 9)
+    assert store.twins.to_compare(None, 9) == []
+    assert store.twins.next_to_compare([b"/v"]) == clock.time + 9
+    assert store.twins.next_to_compare([b"/w"]) is None
+    clock.time += 9
+    (again,) = store.twins.to_compare(None, 9)
+    assert (again.id, again.attempts, again.error) == (job.id, 1, "no place")
+    assert store.views.history(again)[-1].reason == "no place"
+    assert store.twins.postpone(again, "no place", clock.time + 9)
+    newer = replace(job.stamp, mtime_ns=77)
+    assert store.jobs.settle(job, newer)
+    (afresh,) = store.twins.to_compare(None, 9)
+    assert (afresh.id, afresh.attempts, afresh.stamp) == (job.id, 0, newer)
+    assert store.twins.clear(afresh)
+    assert not store.twins.postpone(afresh, "no place", clock.time + 9)
+    assert fetch(store, job).attempts == 0
+
+
 def test_the_queue_is_asked_by_index(store: Store, add: Add, tmp_path: Path) -> None:
     """With a million jobs, none of these may go through all that are queued."""
     add()
@@ -303,6 +329,7 @@ def test_the_queue_is_asked_by_index(store: Store, add: Add, tmp_path: Path) -> 
     store.database._connection.set_trace_callback(seen.append)
     job = add(b"/v/b.mp4")
     store.twins.to_compare(None, 9)
+    store.twins.next_to_compare(None)
     store.twins.unread(job)
     store.twins.has_rival(job)
     store.twins.of_file(job)

@@ -53,7 +53,7 @@ def filled(path: Path, jobs: int) -> Store:
         )
     run = store.database.write
     run("UPDATE job SET ready = 0 WHERE folder = 1")
-    run("UPDATE job SET next_attempt_at = ? WHERE folder = 2", now + 1e4)
+    run("UPDATE job SET next_attempt_at = ?1, failed_at = ?1 WHERE folder = 2", now + 1e4)
     run(
         "UPDATE job SET hashid = 'h' || id, state = CASE WHEN folder = 4 "
         "THEN 'done' ELSE 'processing' END, check_at = ? + id, converted_at = 1 "
@@ -135,6 +135,8 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
     "outdated": lambda store: store.orders.is_outdated(first(store, S.DONE)),
     "forget": lambda store: store.orders.forget(first(store, S.DONE)),
     "rescue": lambda store: [rescue() for rescue in (store.journal.rescue, store.jobs.rescue)],
+    "to compare": lambda store: store.twins.to_compare(None, 9),
+    "next to compare": lambda store: store.twins.next_to_compare(None),
     "settings": lambda store: (store.settings.paused, store.settings.bwlimit),
     "add": lambda store: store.jobs.add(
         b"/v/new.mkv", FileStamp(1, 1, 1, 1, 1), root=b"/v", folder=None, ready=True, reason="r"

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from megamax_sync.api.retry import RetryPolicy
 from megamax_sync.clock import Clock
 from megamax_sync.errors import UploadCancelled
 from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
 from megamax_sync.upload.comparer import Comparer
+from megamax_sync.upload.ledger import Ledger
 
 Put = Callable[..., Job]
 
@@ -29,13 +31,24 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture
 def comparer(store: Store) -> Comparer:
     """A comparer that has not been started."""
+    stop = threading.Event()
     return Comparer(
         store,
+        ledger=Ledger(
+            store,
+            Clock(),
+            policy=RetryPolicy(1.0, 1.0),
+            max_attempts=3,
+            first_lookup=1.0,
+            stop=stop,
+            on_error=lambda _part, _error: None,
+            on_fine=lambda _part: None,
+        ),
         preflight=lambda _job: None,
         lost=lambda _root: False,
         under=None,
         clock=Clock(),
-        stop=threading.Event(),
+        stop=stop,
         on_error=lambda _part, _error: None,
         on_fine=lambda _part: None,
     )

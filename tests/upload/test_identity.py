@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from megamax_sync.clock import Clock
-from megamax_sync.errors import FileError
+from megamax_sync.errors import FileError, SidecarUnwritable
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.sandbox import Fault
 from megamax_sync.sidecar import Placement, Sidecar
@@ -220,7 +220,34 @@ def test_a_duplicate_whose_sidecar_has_no_place_fails(
         comparer = next(loop for loop in made.daemon.loops if loop.name == "comparer")
         monkeypatch.setattr(comparer, "_preflight", refuse)
         made.put("b.mp4", data)
-        assert made.wait_state("b.mp4", FAILED).error == "let this user write there"
+        job = made.wait_state("b.mp4", FAILED)
+        assert (job.error, job.attempts) == ("let this user write there", 3)
+        assert len(made.said("upload.retry_scheduled")) == 2
+
+
+def test_a_duplicate_whose_sidecar_has_no_place_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That costs an attempt, and it is still not sent."""
+    with rig(tmp_path) as made:
+        data = made.put("a.mp4")
+        made.start()
+        made.wait_done("a.mp4")
+        comparer = next(loop for loop in made.daemon.loops if loop.name == "comparer")
+        whole, asked = comparer._preflight, []  # type: ignore[attr-defined]  # the comparer's
+
+        def refuse_once(job: Job) -> None:
+            asked.append(job.id)
+            if len(asked) == 1:
+                raise SidecarUnwritable("let this user write there")
+            whole(job)
+
+        monkeypatch.setattr(comparer, "_preflight", refuse_once)
+        made.put("b.mp4", data)
+        assert assert_duplicate(made, "b.mp4", "a.mp4").attempts == 1
+        assert_once(made, data, "a.mp4", "b.mp4")
+        (said,) = made.said("upload.retry_scheduled")
+        assert (said["error"], said["attempts"]) == ("let this user write there", 1)
 
 
 # -- moved -----------------------------------------------------------------------------------
