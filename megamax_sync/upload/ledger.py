@@ -166,11 +166,18 @@ class Ledger:
         self._say_retry(job, error, attempts, wait)
         return files_fault
 
-    def file_failed(self, job: Job, attempt: int, error: FileError) -> None:
-        """The file itself cannot be sent, at least not now."""
+    def file_failed(
+        self, job: Job, attempt: int, error: FileError, *, under_way: bool = False
+    ) -> None:
+        """The file itself cannot be sent, at least not now; ``under_way``: some of it was."""
         self._record(lambda: self._store.journal.failed(attempt, str(error)))
         if isinstance(error, FileVanished | FileChanged):
-            _log.warning("upload.discarded", job=job.id, path=job.path, error=str(error))
+            told = _log.bind(job=job.id, path=job.path)
+            if under_way:
+                told.warning("upload.discarded", error=str(error))
+            else:
+                # Of a disk that was unmounted, one for each file that waits.
+                told.info("upload.called_off", reason=str(error))
             # What became of it is for the watch to find out; it costs no attempt.
             self.release(job, str(error), ready=False)
             return

@@ -281,7 +281,7 @@ class Uploader(Loop):
             self._ledger.give_back(job, attempt, str(cancelled))
             raise _Neutral(0.0) from cancelled
         except FileError as error:
-            self._ledger.file_failed(job, attempt, error)
+            self._ledger.file_failed(job, attempt, error, under_way=True)
             raise
         except StoreError:
             # The queue's trouble, which says nothing about the upload: see _let_go.

@@ -377,6 +377,11 @@ def test_a_file_gone_before_it_is_sent_is_skipped(tmp_path: Path) -> None:
         job = made.wait_state("a.mp4", JobState.SKIPPED)
         assert job.error == "vanished"
         assert not made.sandbox.files()
+        # Nothing was sent, and nothing is left behind that somebody should know of.
+        assert not made.said("upload.discarded")
+        (event,) = made.said("upload.called_off")
+        assert event["reason"] == "the file is not there any more"
+        assert event["log_level"] == "info"
 
 
 @pytest.mark.parametrize("status", [413, 415, 422])
