@@ -6,8 +6,11 @@ it is taken by reading, where nothing is sent.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 
 import xxhash
 
@@ -29,15 +32,26 @@ def fingerprint_of(fd: int, beat: Callable[[], None] = lambda: None) -> str:
     return f"xxh3-128:{digest.hexdigest()}"
 
 
+@contextlib.contextmanager
+def regular_file(path: bytes) -> Iterator[int]:
+    """Open a regular file for reading; yield its descriptor. Raises OSError if there is none.
+
+    What lies under a path may have been exchanged since it was looked at: no link is followed, and
+    no pipe is waited at.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "No regular file")
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def has_content(path: bytes, fingerprint: str | None, beat: Callable[[], None]) -> bool:
     """Read a file; True when this is its content. One that cannot be read has another."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with regular_file(path) as fd:
+            return fingerprint_of(fd, beat) == fingerprint
     except OSError:
         return False
-    try:
-        return fingerprint_of(fd, beat) == fingerprint
-    except OSError:
-        return False
-    finally:
-        os.close(fd)

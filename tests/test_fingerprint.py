@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.fingerprint import fingerprint_of, has_content
 
 
 @pytest.mark.parametrize("size", [0, 5, (1 << 20) + 1])
@@ -37,3 +37,22 @@ def test_a_beat_can_end_it(tmp_path: Path) -> None:
 
     with open(path, "rb") as file, pytest.raises(KeyError):
         fingerprint_of(file.fileno(), stop)
+
+
+def test_only_a_regular_file_has_a_content(tmp_path: Path) -> None:
+    """A link in its place leads elsewhere, and a pipe would be waited at for ever."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    mark = f"xxh3-128:{xxhash.xxh3_128_hexdigest(b'x')}"
+    (tmp_path / "link").symlink_to("a")
+    os.mkfifo(tmp_path / "pipe")
+
+    def has(name: str, fingerprint: str | None) -> bool:
+        return has_content(os.fsencode(tmp_path / name), fingerprint, lambda: None)
+
+    assert has("a", mark)
+    assert not has("a", None)
+    assert not has("a", mark.replace(mark[-1], "0" if mark[-1] != "0" else "1"))
+    for name in ("link", "none", ".", "pipe"):
+        assert not has(name, mark)
+        assert not has(name, None)

@@ -8,7 +8,6 @@ locked; what is decided is one commit a job. Hard links are the same content wit
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Callable, Sequence
 
@@ -16,7 +15,7 @@ import structlog
 
 from megamax_sync.clock import Clock
 from megamax_sync.errors import FileError
-from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.fingerprint import fingerprint_of, regular_file
 from megamax_sync.identity import Lies, has_crossed, has_moved, lies
 from megamax_sync.job import FileStamp, Job, JobState, duplicate_of
 from megamax_sync.loop import Loop
@@ -161,14 +160,11 @@ class Comparer(Loop):
 
     def _read(self, job: Job) -> str:
         """Return the fingerprint of a job's file. Raises OSError and :class:`_Elsewhere`."""
-        fd = os.open(job.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
+        with regular_file(job.path) as fd:
             fingerprint = fingerprint_of(fd, self.beat_or_stop) if _is(job, fd) else None
             if fingerprint is None or not _is(job, fd):
                 raise _Elsewhere
             return fingerprint
-        finally:
-            os.close(fd)
 
 
 def _look(job: Job) -> FileStamp:
@@ -180,5 +176,4 @@ def _look(job: Job) -> FileStamp:
 
 
 def _is(job: Job, fd: int) -> bool:
-    status = os.fstat(fd)
-    return stat.S_ISREG(status.st_mode) and job.stamp.same_version(FileStamp.of(status))
+    return job.stamp.same_version(FileStamp.of(os.fstat(fd)))

@@ -13,7 +13,7 @@ from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.clock import Clock
 from megamax_sync.errors import ServiceRefusal
-from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.fingerprint import fingerprint_of, regular_file
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Attempt, Store
 from megamax_sync.upload.reconcile import Habits, Patience, bears_name, find
@@ -199,14 +199,9 @@ def _is_what_was_sent(job: Job, attempt: Attempt, beat: Callable[[], None]) -> b
 def read_fingerprint(path: bytes, stamp: FileStamp, beat: Callable[[], None]) -> str | None:
     """Read a file, if it is still this version of it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with regular_file(path) as fd:
+            if not stamp.same_version(FileStamp.of(os.fstat(fd))):
+                return None
+            return fingerprint_of(fd, beat)
     except OSError:
         return None
-    try:
-        if not stamp.same_version(FileStamp.of(os.fstat(fd))):
-            return None
-        return fingerprint_of(fd, beat)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
