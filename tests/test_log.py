@@ -23,6 +23,8 @@ import pytest
 import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
+from watchdog.observers.api import EventQueue, ObservedWatch
+from watchdog.observers.inotify import InotifyEmitter
 
 from megamax_sync.log import Redactor, configure, readable
 from megamax_sync.log.render import Json
@@ -228,6 +230,15 @@ def test_libraries_chatter_is_left_out(log: Log, name: str) -> None:
     logging.getLogger(name).info("GET https://h/?key=abc&x=1")
     logging.getLogger(name).warning("w")
     assert [event["event"] for event in log.events] == ["w"]
+
+
+def test_the_end_of_a_watch_is_no_error(log: Log) -> None:
+    """watchdog says so of itself, when an event was on its way."""
+    log.start()
+    emitter = InotifyEmitter(EventQueue(), ObservedWatch("/", recursive=False))
+    emitter.queue_events(0.0)
+    logging.getLogger(InotifyEmitter.__module__).error("another")
+    assert [event["event"] for event in log.events] == ["another"]
 
 
 def test_warnings_are_logged(log: Log) -> None:

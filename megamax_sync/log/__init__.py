@@ -27,6 +27,9 @@ __all__ = ["Redactor", "configure", "readable"]
 #: They tell of every byte and every event, httpx of whole URLs: nothing below a warning is for us.
 _TALKATIVE = ("httpx", "httpcore", "watchdog", "asyncio", "python_multipart")
 
+#: watchdog calls it an error that an event was on its way when a watch was ended.
+_NO_FAULT = ("watchdog.observers.inotify", "called when the thread is inactive")
+
 
 def configure(
     *,
@@ -74,12 +77,17 @@ def configure(
     root.setLevel(lowest)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_NO_FAULT[0]).addFilter(_is_fault)
     # A log that cannot be written is no reason to write a traceback to the same place.
     logging.raiseExceptions = False
     logging.captureWarnings(True)
     sys.excepthook = _log_crash
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread_crash
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    return _NO_FAULT[1] not in record.getMessage()
 
 
 class _Handler(logging.StreamHandler[TextIO]):

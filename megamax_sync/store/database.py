@@ -180,7 +180,7 @@ class Database:
         Raises :class:`StoreError` and its kin, also where ``path`` exists and is not to be
         replaced, or cannot be made.
         """
-        with self._lock, translated(path):
+        with self._lock, translated(path, "the copy", "made"):
             copies.copy(self._connection, path, replace=replace)
 
     def close(self) -> None:

@@ -22,26 +22,26 @@ _IOERR_SHMSIZE = 4874
 
 
 @contextlib.contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Turn the errors of what is done inside into ours; ``path`` is the queue's."""
+def translated(path: str, name: str = "the queue", done: str = "used") -> Iterator[None]:
+    """Turn the errors of what is done inside into ours; ``path`` is that of what cannot be done."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None) or 0
         if code & 0xFF == sqlite3.SQLITE_FULL or code == _IOERR_SHMSIZE:
-            raise StoreFull(f"no space left for the queue {path}") from error
+            raise StoreFull(f"no space left for {name} {path}") from error
         if code & 0xFF == sqlite3.SQLITE_BUSY:
             raise StoreBusy(
-                f"the queue {path} is held by another process, which has not let go of it; try "
+                f"{name} {path} is held by another process, which has not let go of it; try "
                 "again, or see what that process waits for (a slow disk, a stop signal)"
             ) from error
         if code & 0xFF in _DAMAGED:
-            raise StoreDamaged(f"the queue {path} is damaged: {error}") from error
+            raise StoreDamaged(f"{name} {path} is damaged: {error}") from error
         if code & 0xFF in _UNWRITABLE:
-            raise StoreUnwritable(f"the queue {path} cannot be used: {error}") from error
-        raise StoreError(f"the queue {path} cannot be used: {error}") from error
+            raise StoreUnwritable(f"{name} {path} cannot be {done}: {error}") from error
+        raise StoreError(f"{name} {path} cannot be {done}: {error}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"no space left for the queue {path}") from error
+            raise StoreFull(f"no space left for {name} {path}") from error
         kind = StoreUnwritable if error.errno in (errno.EROFS, errno.EIO) else StoreError
-        raise kind(f"the queue {path} cannot be used: {error.strerror}") from error
+        raise kind(f"{name} {path} cannot be {done}: {error.strerror}") from error

@@ -33,6 +33,7 @@ def test_check_finds_all_well(program: Program) -> None:
         result = program.run("check")
     assert result.status == 0, result.out
     assert not [line for line in result.lines() if not line.startswith("ok ")]
+    assert result.err == ""
     for word in ("accepted by", "plain HTTP on this machine", "within", "events arrive", "process"):
         assert word in result.out
 
