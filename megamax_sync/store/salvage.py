@@ -135,8 +135,10 @@ def replant(
                 )
             return made[path]
 
+        # Where the others go, the watch decides; it does so only for what is not known to be its.
+        sent = {attempt.path for attempt in saved.attempts if attempt.outcome is None}
         for path, (stamp, folder) in saved.handed_in.items():
-            job_of(path, stamp, None, folder)
+            job_of(path, stamp, root_of(path) if path in sent else None, folder)
         columns = _ATTEMPT[1:]
         marks = ", ".join("?" * len(columns))
         for attempt in saved.attempts:

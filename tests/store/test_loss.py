@@ -297,3 +297,14 @@ def test_errors_of_a_failing_disk_have_their_own_name(path: str, store: Store) -
     assert not isinstance(caught.value, StoreFull | StoreDamaged)
     with pytest.raises(StoreUnwritable):
         Database(path + "/not/there", writable=False)
+
+
+def test_where_a_file_goes_that_was_handed_in_is_left_to_the_watch(
+    path: str, tmp_path: Path
+) -> None:
+    """Nobody has decided it yet, unless the file has been sent before."""
+    filled(path)
+    with Store(str(tmp_path / "other"), Clock()) as store:
+        replant(salvage(path), store.database, store.jobs, lambda _path: b"/v")
+        roots = [store.jobs.latest(b"/v/%d.mp4" % number) for number in (0, 1)]
+        assert [job.root for job in roots if job is not None] == [b"/v", None]
