@@ -87,7 +87,7 @@ class Daemon:
         self.uploaders, self._clients = stages.uploaders, stages.clients
         self.keeper, self.aftermath, self.loops = stages.keeper, stages.aftermath, stages.loops
         self.api_gate, self.upload_gate = stages.api_gate, stages.upload_gate
-        self.bandwidth = stages.bandwidth
+        self.bandwidth, self._evidence = stages.bandwidth, stages.evidence
 
     # -- life --------------------------------------------------------------------------------
 
@@ -97,6 +97,7 @@ class Daemon:
         self.store.journal.rescue()
         for job in self.store.jobs.rescue():
             _log.info("upload.rescued", job=job.id, path=job.path)
+        self._evidence.open()
         try:
             self._control.open()
         except OSError as error:

@@ -100,7 +100,7 @@ class Stages:
         self.upload_gate = self._gate("upload", lease=_PROBE_SECONDS)
         self.bandwidth = Bandwidth(BandwidthLimit(store, settings.bwlimit, clock), clock)
         placement = placement_of(settings)
-        evidence = Evidence(
+        self.evidence = Evidence(
             store,
             clock,
             folder,
@@ -120,7 +120,7 @@ class Stages:
             allow_sparse=settings.allow_sparse,
             rescan_seconds=rescan_seconds,
             observer=None if scan else settings.observer,
-            past=evidence,
+            past=self.evidence,
             root_of=rules(settings).root_of,
             settled=meters.settled,
             **self._common,
@@ -130,7 +130,7 @@ class Stages:
         self.keeper = Keeper(
             store=store,
             folder=folder,
-            evidence=evidence,
+            evidence=self.evidence,
             taken_in=self.watcher.taken_in,
             rescan_seconds=rescan_seconds,
             renewed=renewed,

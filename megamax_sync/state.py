@@ -12,6 +12,8 @@ from megamax_sync.errors import ConfigError, StateFolderInUse, StoreError, Store
 
 #: How often the lock is asked for, 20 ms apart.
 _TRIES = 10
+#: No queue will ever count to a number of so many digits, which SQLite could not.
+_MOST = 18
 
 
 class StateFolder:
@@ -24,6 +26,7 @@ class StateFolder:
         self._lock_path = os.path.join(path, "lock")
         self._mark = os.path.join(path, "queue.made")
         self._lock: int | None = None
+        self._noted: int | None = None
 
     def make(self) -> None:
         """Make the folder, private to its user. Raises :class:`ConfigError` with the remedy."""
@@ -44,12 +47,32 @@ class StateFolder:
         """Tell whether there has been a queue here that was at work."""
         return os.path.lexists(self._mark)
 
-    def note_queue(self) -> None:
-        """Leave a mark by which a queue that was deleted is told from one that never was."""
-        if not self.had_queue():
-            # Without space for it there will be another start.
-            with contextlib.suppress(OSError), open(self._mark, "xb"):
-                pass
+    def note_queue(self, steps: int) -> None:
+        """Leave a mark of how far the queue has come.
+
+        By it a queue that was deleted is told from one that never was, and an earlier copy that
+        has taken its place from itself.
+        """
+        if steps == self._noted:
+            return
+        # Without space for it there will be another time.
+        with contextlib.suppress(OSError):
+            with open(self._mark + ".new", "w", encoding="ascii") as file:
+                file.write(f"{steps}\n")
+            os.replace(self._mark + ".new", self._mark)
+            self._noted = steps
+
+    def noted(self) -> int | None:
+        """Return how far the queue had come; None where there was none, 0 where nobody knows."""
+        try:
+            with open(self._mark, encoding="ascii") as file:
+                text = file.read(_MOST + 1).strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            return 0
+        # Earlier versions wrote no number.
+        return int(text) if text.isdigit() and len(text) < _MOST else 0
 
     def lock(self) -> None:
         """Own the folder until :meth:`unlock` or death.

@@ -29,6 +29,8 @@ _log = structlog.get_logger()
 #: The links of files that are done are asked for again over this time, in seconds, so that those of
 #: a whole library are not asked for at one moment; the sooner, the sooner they expire.
 _SPREAD, _SPREAD_EXPIRED = 86400.0, 3600.0
+#: The mark of a queue that was made before queues were given any; see 0003_loss.sql.
+_BEFORE_MARKS = "0"
 
 
 class Evidence:
@@ -59,12 +61,32 @@ class Evidence:
         self._adopt = adopt
         self._loss = loss
         self._lost_at: float | None = None
-        self._rebuilding = False
+        #: The queue was lost, and what the first scan finds is not in it yet.
+        self.rebuilding = False
         #: This queue is new, and its first scan is not through.
         self._new = False
         self._rng = random.Random()
 
     # -- is this the first start? ------------------------------------------------------------
+
+    def open(self) -> None:
+        """Find out whether this is an earlier copy of the queue, which somebody has put there.
+
+        Before any job may be claimed: what the copy has queued may have been sent since.
+        """
+        lineage, born = self._store.lineage, self._store.settings.born
+        noted = self._folder.noted()
+        ahead = noted is not None and noted > lineage.steps
+        # A queue in a place where none was has been brought there. One of before there were marks
+        # has none.
+        strange = noted is None and born != _BEFORE_MARKS
+        with self._store.transaction():
+            if noted is not None and ahead:
+                # Whoever puts the same copy there once more is found out once more.
+                lineage.outgrow(noted)
+            if born is not None and (ahead or strange):
+                lineage.doubt()
+                self._note(Loss("an earlier copy of it was put in its place"))
 
     def prepare(self, beat: Callable[[], None]) -> None:
         """Find out whether a queue was lost; before any file is put into this one.
@@ -83,13 +105,13 @@ class Evidence:
                 if loss is not None:
                     self._note(loss)
                 settings.put("born", repr(self._clock.wall()))
-        self._folder.note_queue()
+        self._folder.note_queue(self._store.lineage.steps)
         # A clock that was wrong by years must not have us ask about files for ever.
         now = self._clock.now()
         if settings.lost_at is not None and settings.lost_at > now:
             settings.lost_at = now
         self._lost_at = settings.lost_at
-        self._rebuilding = settings.rebuilding is not None
+        self.rebuilding = settings.rebuilding is not None
 
     def rebuilt(self) -> None:
         """What the first scan has found is in the queue: say so, once, if there was a loss."""
@@ -99,12 +121,12 @@ class Evidence:
             to_look_up = self._store.jobs.rests_of_lookups()
             self._store.settings.rebuilding = None
             _log.warning("queue.rebuilt", **json.loads(said), jobs=counts, to_look_up=to_look_up)
-        self._rebuilding = self._new = False
+        self.rebuilding = self._new = False
 
     def _note(self, loss: Loss) -> None:
         self._store.settings.lost_at = self._lost_at = self._clock.now()
         self._store.settings.rebuilding = loss.encode()
-        self._rebuilding = True
+        self.rebuilding = True
         # Whatever has been queued by then.
         self._store.jobs.to_look_up(every=True)
         _log.warning("queue.lost", reason=loss.reason, set_aside=loss.set_aside, **loss.saved)
@@ -155,9 +177,15 @@ class Evidence:
                 return self._proof(found, where, certain=certain, outdated=outdated)
         return None
 
-    def unsure(self, stamp: FileStamp) -> bool:
-        """Tell whether a file without a proof may have been uploaded before."""
-        if self._adopt or self._rebuilding:
+    def unsure(self, stamp: FileStamp, *, replaced: bool) -> bool:
+        """Tell whether a file without a proof may have been uploaded before.
+
+        ``replaced``: another version of it has a job.
+        """
+        if replaced or self.rebuilding:
+            # An earlier copy of the queue knows versions that have been replaced since.
+            return self.rebuilding
+        if self._adopt:
             return True
         # Who puts its disk back, or moves it in, a week after the loss, has the older files again.
         oldest = min(stamp.mtime_ns, stamp.ctime_ns) / 1e9

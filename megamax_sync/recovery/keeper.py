@@ -111,6 +111,10 @@ class Keeper(Loop):
         """Say, at the end at the latest, that a lost queue has been made again."""
         with contextlib.suppress(StoreError):
             self._say_rebuilt()
+            self._note()
+
+    def _note(self) -> None:
+        self._folder.note_queue(self._store.lineage.steps)
 
     def _say_rebuilt(self) -> None:
         if self._taken_in.is_set() and not self._rebuilt:
@@ -131,7 +135,8 @@ class Keeper(Loop):
             late = self.clock.monotonic() >= self._written_by
             if late or not self._store.tracking.to_write():
                 self.looked_round.set()
-        dues = [self._look_at, *([] if self._round_at is None else [self._round_at])]
+        round_due = self._round_due()
+        dues = [self._look_at, *([] if round_due is None else [round_due])]
         return max(0.0, min(dues) - self.clock.monotonic())
 
     def _wake_after_sleep(self) -> None:
@@ -141,9 +146,13 @@ class Keeper(Loop):
             self._store.database.wake()
         self._slept = slept
 
+    def _round_due(self) -> float | None:
+        # After a loss a sidecar may know more than the queue: it must be read, not written again.
+        return None if self._evidence.rebuilding else self._round_at
+
     def _go_round(self) -> None:
-        now = self.clock.monotonic()
-        if self._round_at is None or now < self._round_at:
+        now, due = self.clock.monotonic(), self._round_due()
+        if due is None or now < due:
             return
         self._round = self._round or self._upkeep.round()
         while self.clock.monotonic() < now + _SLICE:
@@ -173,8 +182,12 @@ class Keeper(Loop):
             else:
                 self._restore("damaged")
         self._suspect.clear()
-        if self._born is None and not self.broken.is_set():
+        if self.broken.is_set():
+            return
+        if self._born is None:
             self._born = self._store.settings.born
+        if self._born is not None:
+            self._note()
 
     def _is_to_be_checked(self, looks: tuple[int, int]) -> bool:
         # We write the file ourselves now and then, and it never becomes smaller by that.
@@ -211,7 +224,7 @@ class Keeper(Loop):
             ) from error
         if renewed:
             self._renewed()
-        self._folder.note_queue()
+        self._note()
         self._file, self._seen = _identity(path), _looks(path)
         _log.warning("queue.restored", reason=how, set_aside=aside[0] if aside else None)
 

@@ -13,6 +13,7 @@ from megamax_sync.clock import Clock
 from megamax_sync.store.database import PATIENCE, Database
 from megamax_sync.store.jobs import Jobs
 from megamax_sync.store.journal import Attempt, Journal
+from megamax_sync.store.lineage import Lineage
 from megamax_sync.store.making import NewJob
 from megamax_sync.store.moving import Moving
 from megamax_sync.store.orders import Orders
@@ -69,6 +70,7 @@ class Store:
         self.moving = Moving(self.database, clock)
         self.journal = Journal(self.database, clock)
         self.pruning = Pruning(self.database, clock)
+        self.lineage = Lineage(self.database)
         self.settings = Settings(self.database)
         self.views = Views(self.database)
         self.pages = Pages(self.database)

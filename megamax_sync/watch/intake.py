@@ -73,7 +73,7 @@ class Past(Protocol):
     def proven(self) -> None:
         """A proof was taken."""
 
-    def unsure(self, stamp: FileStamp, /) -> bool:
+    def unsure(self, stamp: FileStamp, /, *, replaced: bool) -> bool:
         """Tell whether a file without a proof may have been uploaded all the same."""
 
 
@@ -241,17 +241,22 @@ class Intake:
         return seen
 
     def _proof(self, one: Found, job: Job | None) -> Proof | None:
-        """Return what proves the upload of a file that nobody has tried to send yet."""
+        """Return what proves the upload of a file that nobody has tried to send yet.
+
+        One that has been replaced is compared with what it was, unless its sidecar is certain.
+        """
         fresh = job is None or (
             job.state is JobState.QUEUED
             and not job.ready
             # Whether a lost upload of it has arrived is found out by the list.
             and not self._store.journal.unknown_of(job)
         )
-        return self._past.proof(one.path, one.root, one.stamp) if self._past and fresh else None
+        asked = fresh or need(job, one.stamp) in {Need.ADD, Need.COMPARE}
+        proof = self._past.proof(one.path, one.root, one.stamp) if self._past and asked else None
+        return proof if fresh or (proof is not None and proof.certain) else None
 
-    def _unsure(self, one: Found) -> bool:
-        return self._past is not None and self._past.unsure(one.stamp)
+    def _unsure(self, one: Found, *, replaced: bool = False) -> bool:
+        return self._past is not None and self._past.unsure(one.stamp, replaced=replaced)
 
     def _add(
         self,
@@ -268,7 +273,7 @@ class Intake:
                     one.root,
                     self._folders.of(one.path, one.root),
                     "found" if before is None else "the file was replaced",
-                    lookup=before is None and self._unsure(one),
+                    lookup=self._unsure(one, replaced=before is not None),
                     proof=proofs.get(one.path),
                 )
                 for one, before in new
