@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import xxhash
 
 from megamax_sync.fingerprint import fingerprint_of
+from megamax_sync.job import FileStamp
 
 _CHUNK = 1 << 20
 _NAME_MAX = 255
@@ -32,6 +33,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class Changed(Exception):
     """The file is not, or does not stay, the one that was uploaded."""
+
+
+class Gone(Changed):
+    """No file lies under its name."""
 
 
 def open_regular(path: bytes) -> int | None:
@@ -48,6 +53,24 @@ def open_regular(path: bytes) -> int | None:
         return fd
     os.close(fd)
     return None
+
+
+def open_there(path: bytes) -> int:
+    """Open a file that has to be there. Raises :class:`Gone`, or OSError."""
+    fd = open_regular(path)
+    if fd is None:
+        raise Gone("it is not there any more")
+    return fd
+
+
+def stay(path: bytes, stamp: FileStamp) -> None:
+    """Raise :class:`Changed` unless the file of this stamp lies under its name."""
+    try:
+        there = FileStamp.of(os.lstat(path))
+    except FileNotFoundError:
+        raise Gone("it is not there any more") from None
+    if there != stamp:
+        raise Changed("another file has taken its place")
 
 
 def names(path: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import structlog
 
 from megamax_sync import sidecar
 from megamax_sync.after import moving
-from megamax_sync.after.moving import Changed
+from megamax_sync.after.moving import Changed, Gone
 from megamax_sync.clock import Clock
 from megamax_sync.errors import StoreFull
 from megamax_sync.fingerprint import fingerprint_of
@@ -27,6 +27,9 @@ _log = structlog.get_logger()
 
 #: A sidecar is waited for this long at its new place before that counts as a failure, in seconds.
 _SIDECAR_SECONDS = 3.0
+#: A video that is not there may just have been renamed: its job has followed it after the next poll
+#: at the latest, which comes every ten seconds. Looked for this often, and for so long, in seconds.
+_LOOK_SECONDS, _POLLED_SECONDS = 5.0, 30.0
 #: The part of the troubles that a full target is.
 _PART = "after-done"
 
@@ -64,6 +67,8 @@ class Putter(Loop):
         self._said: str | None = None
         #: Since when, by letter, a moved video's sidecar is waited for.
         self._waiting: dict[int, float] = {}
+        #: Since when, by letter, a video has not been there.
+        self._gone: dict[int, float] = {}
 
     def step(self) -> float | None:
         """Deal with each video that is due."""
@@ -90,6 +95,8 @@ class Putter(Loop):
             if job.path == letter.target:
                 return self._follow(letter, job)
             self._carry_out(letter, job)
+        except Gone:
+            self._miss(letter, job)
         except Changed as changed:
             reason = str(changed)
             _log.warning("file.kept", job=job.id, path=job.path, hashid=job.hashid, reason=reason)
@@ -103,6 +110,13 @@ class Putter(Loop):
             self._well(_PART)
         return None
 
+    def _miss(self, letter: Letter, job: Job) -> None:
+        now = self.clock.monotonic()
+        if now - self._gone.setdefault(letter.id, now) < _POLLED_SECONDS:
+            self._store.outbox.postpone([letter], _LOOK_SECONDS)
+        else:
+            self._finish(letter, job, "the video is not there any more")
+
     def _failed(self, letter: Letter, job: Job, error: OSError) -> None:
         where = os.fsdecode(self._target or os.path.dirname(job.path))
         where = where.encode("utf-8", "backslashreplace").decode()
@@ -115,6 +129,7 @@ class Putter(Loop):
         self._store.outbox.postpone([letter], self._backoff(letter.attempts + 1))
 
     def _finish(self, letter: Letter, job: Job, note: str) -> None:
+        self._gone.pop(letter.id, None)
         with self._store.transaction():
             self._store.outbox.delivered([letter])
             self._store.outbox.noted(job, note)
@@ -128,11 +143,11 @@ class Putter(Loop):
             raise Changed("what was uploaded was not sent from here, and may be another video")
         if self._target is not None:
             self._move(letter, job, self._target)
-        elif self._remove(job):
-            _log.info("file.deleted", job=job.id, path=job.path, hashid=job.hashid)
-            self._store.outbox.deleted(letter, job, "the video was deleted")
         else:
-            self._finish(letter, job, "the video is not there any more")
+            self._remove(job)
+            _log.info("file.deleted", job=job.id, path=job.path, hashid=job.hashid)
+            self._gone.pop(letter.id, None)
+            self._store.outbox.deleted(letter, job, "the video was deleted")
 
     # -- is it still the one? ----------------------------------------------------------------
 
@@ -154,16 +169,12 @@ class Putter(Loop):
             raise Changed("the file is being written")
         return now
 
-    def _remove(self, job: Job) -> bool:
-        """Delete the job's video; False if there is none. Raises :class:`Changed`, or OSError."""
-        fd = moving.open_regular(job.path)
-        if fd is None:
-            return False
-        with open(fd, "rb", buffering=0):
-            _stay(job.path, self._verify(fd, job))
+    def _remove(self, job: Job) -> None:
+        """Delete the job's video. Raises :class:`Changed`, or OSError."""
+        with open(fd := moving.open_there(job.path), "rb", buffering=0):
+            moving.stay(job.path, self._verify(fd, job))
             os.unlink(job.path)
         moving.sync_folder(os.path.dirname(job.path))
-        return True
 
     # -- moving ------------------------------------------------------------------------------
 
@@ -181,11 +192,7 @@ class Putter(Loop):
             # Handed in from there.
             self._store.outbox.delivered([letter])
             return
-        fd = moving.open_regular(job.path)
-        if fd is None:
-            self._finish(letter, job, "the video is not there any more")
-            return
-        with open(fd, "rb", buffering=0):
+        with open(fd := moving.open_there(job.path), "rb", buffering=0):
             stamp = self._verify(fd, job)
             if not os.path.isdir(top):
                 raise FileNotFoundError(errno.ENOENT, "the folder to move to is missing")
@@ -213,7 +220,7 @@ class Putter(Loop):
 
     def _bring(self, fd: int, stamp: FileStamp, job: Job, target: bytes) -> None:
         """Put the video under a free name. Raises FileExistsError when it no longer is."""
-        _stay(job.path, stamp)
+        moving.stay(job.path, stamp)
         try:
             moving.rename_anew(job.path, target)
         except OSError as error:
@@ -284,16 +291,6 @@ class Putter(Loop):
                 moving.sync_folder(os.path.dirname(old))
         self._store.outbox.delivered([letter])
         return None
-
-
-def _stay(path: bytes, stamp: FileStamp) -> None:
-    """Raise :class:`Changed` unless the file of this stamp lies under its name."""
-    try:
-        there = FileStamp.of(os.lstat(path))
-    except FileNotFoundError:
-        raise Changed("it is not there any more") from None
-    if there != stamp:
-        raise Changed("another file has taken its place")
 
 
 def _is_below(path: bytes, folder: bytes) -> bool:

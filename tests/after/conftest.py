@@ -20,6 +20,18 @@ from megamax_sync.store import Store
 from megamax_sync.track.writer import SidecarWriter
 
 
+class AheadClock(Clock):
+    """Can be put on."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
 @dataclass
 class Shelf:
     """A watched folder, a folder to move to, and a queue between them."""
@@ -27,7 +39,7 @@ class Shelf:
     watched: Path
     target: Path
     store: Store
-    clock: Clock
+    clock: AheadClock
     placement: Placement
     troubles: dict[str, BaseException] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -112,6 +124,13 @@ class Shelf:
             on_fine=self._fine,
         )
 
+    def wait_out(self, *, delete: bool = False) -> None:
+        """Put away what is due, and give up what does not turn up."""
+        putter = self.putter(delete=delete)
+        putter.step()
+        self.clock.ahead += 60.0
+        putter.step()
+
     def _fine(self, part: str) -> None:
         self.troubles.pop(part, None)
 
@@ -141,7 +160,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
     """Both folders on one file system."""
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
-    clock = Clock()
+    clock = AheadClock()
     with Store(str(tmp_path / "queue.db"), clock) as store:
         store.outbox.listen({"after": ["done"]})
         placement = Placement(None, [os.fsencode(tmp_path / "in")])

@@ -15,7 +15,7 @@ from megamax_sync import sidecar
 from megamax_sync.after import moving
 from megamax_sync.after.putter import Putter
 from megamax_sync.errors import StoreFull
-from megamax_sync.job import Job
+from megamax_sync.job import FileStamp, Job
 from megamax_sync.sidecar import Placement
 from megamax_sync.store import Outbox
 
@@ -202,7 +202,7 @@ def test_a_file_replaced_in_between_is_kept(shelf: Shelf, monkeypatch: pytest.Mo
     shelf.put_away(delete=True)
     assert path.read_bytes() == b"newer"
     shelf.done()
-    shelf.put_away(delete=True)
+    shelf.wait_out(delete=True)
     assert not shelf.left()
 
 
@@ -226,9 +226,26 @@ def test_what_is_not_there_is_no_trouble(shelf: Shelf, delete: bool, gone: bool)
         replace_by_link(shelf.watched / "a.mkv")
     else:
         shelf.store.orders.forget(job)
-    shelf.put_away(delete=delete)
+    shelf.wait_out(delete=delete)
     assert not shelf.left()
     assert (shelf.watched / ("a.away" if gone else "a.mkv")).read_bytes() == b"video"
+
+
+@pytest.mark.parametrize("delete", [True, False])
+def test_a_video_that_was_just_renamed_is_waited_for(shelf: Shelf, delete: bool) -> None:
+    """Where folders are polled, its job follows it some seconds later."""
+    job = shelf.done()
+    renamed = shelf.watched / "b.mkv"
+    (shelf.watched / "a.mkv").rename(renamed)
+    putter = shelf.putter(delete=delete)
+    for _ in range(2):
+        putter.step()
+        shelf.clock.ahead += 6.0
+    root, stamp = os.fsencode(shelf.watched), FileStamp.of(os.lstat(renamed))
+    assert shelf.store.moving.move_to(job, os.fsencode(renamed), root, stamp)
+    putter.step()
+    assert not renamed.exists()
+    assert (shelf.target / "b.mkv").exists() != delete
 
 
 def test_other_names_of_the_file_stay(shelf: Shelf) -> None:
@@ -413,7 +430,10 @@ def test_no_kill_loses_or_doubles_a_video(
                 pass
             else:
                 break
-        far.put_away(delete=delete)
+        if delete:
+            far.wait_out(delete=True)
+        else:
+            far.put_away()
         there = [
             path.name
             for folder in (far.watched, far.target)
