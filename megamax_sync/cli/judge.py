@@ -15,7 +15,7 @@ from megamax_sync.store import Store
 from megamax_sync.units import human_size
 from megamax_sync.wanted import rules
 from megamax_sync.watch.companions import Companions
-from megamax_sync.watch.intake import Need, need
+from megamax_sync.watch.need import Need, need
 from megamax_sync.watch.probe import NO_LEASE, look
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found

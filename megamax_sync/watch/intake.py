@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from typing import Protocol
 import structlog
 
 from megamax_sync.fingerprint import has_content
-from megamax_sync.job import VANISHED, FileStamp, Job, JobState
+from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import NewJob, Proof, Store
 from megamax_sync.store.resting import Version
 from megamax_sync.watch.following import Following
+from megamax_sync.watch.need import Need, need
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 
@@ -24,41 +24,6 @@ _QUERY = 500
 #: Between two paths there may be so many jobs of files that are gone, or not wanted any more.
 _BETWEEN = 100
 _BACK = "the file has come back"
-
-
-class Need(enum.Enum):
-    """What has to be done about a file, given the newest job of its path."""
-
-    NOTHING = "known"
-    ADD = "new"
-    UPDATE = "replaced while it was queued"
-    RETURN = "returned"
-    COMPARE = "touched or replaced"
-    LATER = "being sent"
-
-
-def need(job: Job | None, stamp: FileStamp) -> Need:
-    """Decide from what is known without reading the file."""
-    if job is None:
-        return Need.ADD
-    if job.state is JobState.SKIPPED and job.error == VANISHED:
-        return Need.RETURN
-    if job.state is JobState.QUEUED and not job.ready:
-        # Handed in, or handed back by the upload: it waits for this very look.
-        return Need.UPDATE
-    if job.stamp.same_version(stamp):
-        return Need.NOTHING
-    if job.state is JobState.QUEUED:
-        return Need.UPDATE
-    if job.state is JobState.UPLOADING:
-        # The upload notices by itself, and hands the file back.
-        return Need.LATER
-    if job.stamp.size != stamp.size:
-        return Need.ADD
-    if job.fingerprint is not None:
-        return Need.COMPARE
-    # Some file systems number their files anew at every mount; the times are then all there is.
-    return Need.NOTHING if job.stamp.mtime_ns == stamp.mtime_ns else Need.ADD
 
 
 class Past(Protocol):

@@ -15,7 +15,8 @@ from megamax_sync.job import VANISHED, FileStamp, JobState
 from megamax_sync.store import Store
 from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.coverage import Coverage
-from megamax_sync.watch.intake import Intake, Need
+from megamax_sync.watch.intake import Intake
+from megamax_sync.watch.need import Need
 from megamax_sync.watch.pending import Pending, PendingFiles
 from megamax_sync.watch.probe import NO_LEASE, look
 from megamax_sync.watch.rules import Rules

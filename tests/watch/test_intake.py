@@ -9,7 +9,8 @@ import pytest
 
 from megamax_sync.errors import UploadCancelled
 from megamax_sync.job import Job, JobState
-from megamax_sync.watch.intake import Intake, Need
+from megamax_sync.watch.intake import Intake
+from megamax_sync.watch.need import Need
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 
