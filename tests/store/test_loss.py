@@ -223,8 +223,7 @@ def test_what_is_saved_is_put_into_another_queue(path: str, tmp_path: Path) -> N
         assert store.settings.born is None
         first = store.jobs.latest(b"/v/0.mp4")
         assert first is not None
-        # In which watched folder it lies, the look at it finds out.
-        assert (first.root, first.ready) == (None, False)
+        assert (first.root, first.ready) == (b"/v", False)
         assert [one.service_time for one in store.journal.unknown_of(first)] == [1.0]
         assert list(store.orders.forgotten([b"/v/2.mp4", b"/broken"])) == [b"/v/2.mp4"]
         assert [one.hashid for one in store.journal.orphans()] == ["orphan"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -314,14 +315,16 @@ def test_an_empty_file_is_never_queued(field: Field) -> None:
     assert field.queued() == {"drop/a.mkv"}
 
 
-def test_a_file_handed_in_may_be_small(field: Field) -> None:
-    """MEGAMAX_MIN_SIZE is for what is found, not for what somebody named."""
-    small = field.file("a.bin")
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_file_handed_in_may_be_small(field: Field, watched: bool) -> None:
+    """MEGAMAX_MIN_SIZE is for what is found, not for what somebody named, wherever that lies."""
+    small = field.file("a.mkv")
     field.store.jobs.add(
         os.fsencode(small), stamp_of(small), root=None, folder=None, ready=False, reason="test"
     )
-    field.run(field.watch(rules=Rules((), EXTENSIONS, min_size=1000)))
-    assert field.queued() == {"drop/a.bin"}
+    roots = (os.fsencode(field.drop),) if watched else ()
+    field.run(field.watch(rules=Rules(roots, EXTENSIONS, min_size=1000)))
+    assert field.queued() == {"drop/a.mkv"}
     assert field.run(field.watch(rules=Rules((), EXTENSIONS))) is None
 
 
@@ -340,6 +343,23 @@ def test_a_file_handed_in_belongs_to_its_watched_folder(field: Field) -> None:
     field.run(watcher, ahead=40)
     assert field.known(path).ready
     assert field.known(path).root == os.fsencode(field.drop)
+
+
+def test_a_queued_file_that_has_become_small_is_skipped(field: Field) -> None:
+    """It was found, and would not be now."""
+    path = field.file("a.mkv")
+    job = field.store.jobs.add(
+        os.fsencode(path),
+        replace(stamp_of(path), size=2000),
+        root=os.fsencode(field.drop),
+        folder=None,
+        ready=False,
+        reason="test",
+    )
+    field.run(field.watch(rules=Rules((os.fsencode(field.drop),), EXTENSIONS, min_size=1000)))
+    skipped = field.store.jobs.get(job)
+    assert skipped is not None
+    assert skipped.state is JobState.SKIPPED
 
 
 def test_a_file_handed_in_may_vanish(field: Field) -> None:
