@@ -38,6 +38,9 @@ def at_work(made: Rig) -> bytes:
     made.faults.add("upload", Fault.hold(), 1)
     data = made.put("big.mp4", size=3_000_000)
     wait_for(lambda: made.state("big.mp4") is JobState.UPLOADING)
+    # So that nobody writes into the folder while it is taken away.
+    folder, lineage = StateFolder(str(made.folder / "state")), made.daemon.store.lineage
+    wait_for(lambda: folder.noted() == lineage.steps)
     return data
 
 
