@@ -132,7 +132,7 @@ def test_a_service_that_lists_late_is_waited_for(tmp_path: Path) -> None:
     """Not listed at first is no proof: there is still one copy."""
     with rig(tmp_path) as made:
         made.faults.add("upload", Fault.lost_answer(), 1)
-        made.faults.add("files", Fault.hide_new(1.2), None)
+        made.faults.add("files", Fault.hide_new(3600), 1)
         data = made.put("a.mp4")
         made.start(RETRY_SECONDS="2")
         made.wait_done("a.mp4")
