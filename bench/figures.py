@@ -102,10 +102,12 @@ class Figures:
     def write(self, path: Path) -> None:
         """Write all as Markdown."""
         lines = [_HEAD + "".join(f"| {key} | {value} |\n" for key, value in _machine().items())]
-        short = [f for figures in self.parts.values() for f in figures if f.falls_short]
+        short = [(part, f) for part, all_ in self.parts.items() for f in all_ if f.falls_short]
         lines.append("## What falls short\n")
         if short:
-            lines += [f"- {f.name}: {_measured(f)}, the bar is {_bar(f)}" for f in short]
+            lines += [
+                f"- {part}, {f.name}: {_measured(f)}, the bar is {_bar(f)}" for part, f in short
+            ]
         else:
             lines.append("Nothing: every figure that has a bar meets it.")
         for part, figures in self.parts.items():

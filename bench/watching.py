@@ -106,8 +106,8 @@ def _preview(figures: Figures, folder: Path, what: str, *, rounds: int = _ROUNDS
         peaks.append(usage.ru_maxrss / 1024)
     ratios = [p / f for p, f in zip(previews, finds, strict=True)]
     figures.add(f"`--scan --dry-run`, {what}", previews, "s")
-    figures.add(f"the same, against `find -size +0`, {what}", ratios, "times", below=6)
-    figures.add(f"the same: peak resident memory, {what}", peaks, "MiB", below=150)
+    figures.add(f"`--scan --dry-run` against `find -size +0`, {what}", ratios, "times", below=6)
+    figures.add(f"peak resident memory of `--scan --dry-run`, {what}", peaks, "MiB", below=150)
 
 
 def _scan_unknown(figures: Figures, folder: Path, entries: int) -> None:
