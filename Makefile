@@ -28,7 +28,7 @@ $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 # The interpreter that the environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
 
-.PHONY: help demo test test-systemd test-container docs pictures screenshots check format bench chaos matrix lock clean
+.PHONY: help demo test retest gates test-systemd test-container docs pictures screenshots check format bench chaos matrix lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -60,6 +60,13 @@ demo: $(STAMP) ## the sample videos, from a drop folder to their links, on the e
 test: $(STAMP) ## every test, with the coverage gates
 	@$(BIN)/coverage erase
 	@$(BIN)/pytest --numprocesses $(TEST_JOBS) --dist loadfile --cov --cov-report= $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory gates
+
+retest: $(STAMP) ## what has failed in the last `make test`, once more, one by one; then its gates
+	@$(BIN)/pytest --last-failed --last-failed-no-failures none --cov --cov-append --cov-report=
+	@$(MAKE) --no-print-directory gates
+
+gates: $(STAMP) # the coverage that the last tests have to reach
 ifneq ($(GATES),)
 	@$(BIN)/coverage report --fail-under=$(GATES)
 	@$(BIN)/coverage report --fail-under=100 --include='$(FULL)'

@@ -185,10 +185,11 @@ def test_denials_that_stop_are_forgotten(tmp_path: Path) -> None:
 
 def test_mirrors_may_come_late(tmp_path: Path) -> None:
     """The job is done with the first mirrors, not before."""
-    with rig(tmp_path, mirror_delay=1.0) as made:
+    with rig(tmp_path, mirror_delay=3600.0) as made:
         uploaded(made)
         wait_for(lambda: (made.sidecar("a.mp4") or {}).get("status") == "converted")
         assert made.state("a.mp4") is PROCESSING
+        made.sandbox._running().mirror_delay = 0.0
         made.wait_done("a.mp4")
         document = made.sidecar("a.mp4")
         assert document is not None
@@ -201,12 +202,13 @@ def test_a_file_without_mirrors_is_done_in_the_end(
     """After the time for mirrors it is done without, and later ones are added all the same."""
     monkeypatch.setattr(tracker, "MIRRORS_DUE", 0.4)
     monkeypatch.setattr("megamax_sync.track.cadence._FIRST_MIRRORS", 0.2)
-    with rig(tmp_path, mirror_delay=2.0) as made:
+    with rig(tmp_path, mirror_delay=3600.0) as made:
         uploaded(made)
         made.wait_done("a.mp4")
         document = made.sidecar("a.mp4")
         assert document is not None
         assert document["mirrors"] == []
+        made.sandbox._running().mirror_delay = 0.0
         wait_for(lambda: (made.sidecar("a.mp4") or {})["mirrors"])
         assert made.state("a.mp4") is DONE
 
