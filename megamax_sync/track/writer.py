@@ -185,7 +185,8 @@ class SidecarWriter:
             _log.error(
                 "sidecar.failed", job=job.id, path=job.path, hashid=job.hashid, error=error.strerror
             )
-        if gone and self._root_is_there(job):
+        # Looked at once more, after the root: a disk may just have come back.
+        if gone and self._root_is_there(job) and _is_gone(folder):
             # The video's folder was removed: nobody is left to read a sidecar there.
             self._failed.pop(job.id, None)
             self._paid(job, None)
