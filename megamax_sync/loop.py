@@ -164,7 +164,7 @@ class Loop(abc.ABC):
     def place(self) -> list[str]:
         """Tell where the thread is, innermost last: ``upload/sending.py:153 send``, no values."""
         # Public whatever its name says: the library reference documents it, for this very use.
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - documented for debuggers
         return (
             [
                 f"{'/'.join(step.filename.split('/')[-2:])}:{step.lineno} {step.name}"

@@ -230,7 +230,7 @@ def _run(places: Places, program: str, *arguments: str) -> None:
         return
     try:
         # No shell, a path that which() found, and arguments that are written in this file.
-        subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603
+        subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603 - no shell, a fixed program
     except (OSError, subprocess.SubprocessError):
         output.complain(f"this failed: {said}")
 

@@ -51,7 +51,15 @@ def sandbox(
 
     def work() -> None:
         try:
-            serve(port, data, step, link_ttl, not no_premium, _announce, stop)
+            serve(
+                port=port,
+                data=data,
+                step=step,
+                link_ttl=link_ttl,
+                premium=not no_premium,
+                announce=_announce,
+                stop=stop,
+            )
         except ValueError as error:
             wrong.append(f"{error}; see megamax-sync sandbox --help")
         except OSError as error:

@@ -101,7 +101,7 @@ class _Protocol(H11Protocol):
     _writing: asyncio.TimerHandle | None = None
 
     # asyncio's own method takes a BaseTransport; uvicorn's, which this one extends, a Transport.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
             transport.abort()

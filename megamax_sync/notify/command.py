@@ -84,7 +84,7 @@ class Commands(Courier):
         self._environ = environ
         self._state_dir = state_dir
 
-    def deliver_due(self, channel: str) -> float | None:  # noqa: ARG002 - it has but one
+    def deliver_due(self, channel: str) -> float | None:  # noqa: ARG002 - the base names a channel, commands have one
         """Run one command, if there is one to run."""
         letter = self._desk.take()
         if letter is None:

@@ -32,7 +32,7 @@ class _Protocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self._noted = noted
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrower, as in uvicorn
         super().connection_made(transport)
         if self.client is not None:
             self._noted.add(self.client, transport)
@@ -86,7 +86,7 @@ class Engine:
         )
         config = uvicorn.Config(
             gate,
-            http=functools.partial(_Protocol, noted=self._connections),  # type: ignore[arg-type]  # it is called only
+            http=functools.partial(_Protocol, noted=self._connections),  # type: ignore[arg-type]  # uvicorn only calls it, and a partial can be called
             ws="none",
             lifespan="off",
             log_config=None,

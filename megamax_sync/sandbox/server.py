@@ -224,7 +224,8 @@ class Sandbox:
         return self._account
 
 
-def serve(  # noqa: PLR0917 - the command's options, in their order
+def serve(
+    *,
     port: int,
     data: str | os.PathLike[str] | None,
     step: float,

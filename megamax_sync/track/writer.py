@@ -134,11 +134,13 @@ class SidecarWriter:
         """Tell whether somebody, who was not us, has taken away a video and its sidecar."""
         return (
             job.sidecar is not None
-            and _is_gone(job.path)
-            and _is_gone(job.sidecar)
-            and self._root_is_there(job)
+            and self._are_gone(job, job.path, job.sidecar)
             and not self._store.outbox.was_put_away(job)
         )
+
+    def _are_gone(self, job: Job, *paths: bytes) -> bool:
+        """Tell whether nothing lies under these, though their disk is there before and after."""
+        return self._root_is_there(job) and all(map(_is_gone, paths)) and self._root_is_there(job)
 
     def _root_is_there(self, job: Job) -> bool:
         # Both: the one is seen at once, the other knows of a disk that has left an empty folder.
@@ -185,8 +187,7 @@ class SidecarWriter:
             _log.error(
                 "sidecar.failed", job=job.id, path=job.path, hashid=job.hashid, error=error.strerror
             )
-        # Looked at once more, after the root: a disk may just have come back.
-        if gone and self._root_is_there(job) and _is_gone(folder):
+        if gone and self._are_gone(job, folder):
             # The video's folder was removed: nobody is left to read a sidecar there.
             self._failed.pop(job.id, None)
             self._paid(job, None)

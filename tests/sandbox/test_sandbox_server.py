@@ -314,7 +314,9 @@ def test_serve_announces_and_runs_until_it_is_stopped(tmp_path: Path) -> None:
         statuses.append(httpx.get(f"{sandbox.api_url}/file/get", trust_env=False).status_code)
         stop.set()
 
-    serve(0, tmp_path, 1.0, 10.0, True, announce, stop)
+    serve(
+        port=0, data=tmp_path, step=1.0, link_ttl=10.0, premium=True, announce=announce, stop=stop
+    )
     assert statuses == [401]
     with pytest.raises(httpx.ConnectError):
         httpx.get(urls[0], trust_env=False)

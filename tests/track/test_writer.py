@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -255,3 +256,23 @@ def test_a_video_that_only_cannot_be_seen_now_has_its_sidecar_written(desk: Desk
     desk.due(job)
     desk.write(writer)
     assert names(links) == {"show/a.mp4": "h1"}
+
+
+def test_a_disk_that_has_just_come_back_leaves_the_sidecar_owed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was away for the writing, and is there when somebody looks why that has failed."""
+    job = desk.uploaded(desk.drop / "a.mkv", "h1", root=desk.drop)
+    writer = desk.writer()
+
+    def away(*_: object) -> bytes:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Placement, "write", away)
+        desk.write(writer)
+    assert desk.fetch(job.id).sidecar_due
+    desk.clock.time += 10
+    desk.write(writer)
+    assert not desk.fetch(job.id).sidecar_due
+    assert names(desk.drop) == {"a.mkv": "h1"}
