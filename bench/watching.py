@@ -37,7 +37,7 @@ def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
         "scan",
         f"{entries:,} files in {entries // 100:,} folders, against `find -type f` over the same "
         "tree, run in turn. Known: every file is `done` in the queue. The first scan looks each up "
-        "there; of the two rescans after it each lists one half of the folders, as nothing has "
+        "there; of the three rescans after it each lists one third of the folders, as nothing has "
         "changed. Times are those of `scan.finished`, but for those of a whole process. `find "
         "-type f` only lists; `find -size +0` looks at each file, as has to be done to see a "
         "change.",
@@ -60,7 +60,7 @@ def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
             first = running.wait_for(_scanned)
             colds.append(time.perf_counter() - began)
             firsts.append(first["seconds"])
-            agains.append(sum(running.wait_for(_scanned)["seconds"] for _ in range(2)) / 2)
+            agains.append(sum(running.wait_for(_scanned)["seconds"] for _ in range(3)) / 3)
             peaks.append(peak_rss_mib(running.pid))
             running.stop()
         if first["candidates"] != entries:

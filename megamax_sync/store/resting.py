@@ -23,20 +23,20 @@ class Resting(JobTable):
     def each(self, paths: Sequence[bytes]) -> dict[bytes, Version]:
         """Return by path the version that the newest job of each of these paths is of."""
         sql = f"SELECT {_VERSION} FROM job WHERE path IN ({{}}) ORDER BY placed, id"
-        return _newest((row[0], row[1], row[2], row[3]) for row in self.of_paths(sql, paths))
+        return newest((row[0], row[1], row[2], row[3]) for row in self.of_paths(sql, paths))
 
-    def between(self, first: bytes, last: bytes, most: int) -> dict[bytes, Version] | None:
-        """Return the same for all paths from ``first`` to ``last``, both included.
+    def between(self, first: bytes, last: bytes, most: int) -> list[Version] | None:
+        """Return what each job from ``first`` to ``last``, both included, is of, by path.
 
-        This takes a third of the time if there is little else between the two. None if the
-        queue holds more than ``most`` jobs there.
+        Of one path the newest comes last. This takes a third of the time that :meth:`each` takes
+        if there is little else between the two. None if the queue holds more than ``most`` there.
         """
         sql = (
             f"SELECT {_VERSION} FROM job WHERE path >= ? AND path <= ? "
             "ORDER BY path, placed LIMIT ?"
         )
         rows = self.database.read_tuples(sql, first, last, most + 1)
-        return _newest(rows) if len(rows) <= most else None
+        return rows if len(rows) <= most else None
 
     def stirred_since(self, mark: tuple[int, int]) -> tuple[list[bytes] | None, tuple[int, int]]:
         """Return the paths of which a job was queued or skipped since; None if nobody can tell.
@@ -57,6 +57,6 @@ class Resting(JobTable):
         return paths, (version, max(mark[1], step))
 
 
-def _newest(rows: Iterable[Version]) -> dict[bytes, Version]:
-    # Of one path, the newest job comes last.
+def newest(rows: Iterable[Version]) -> dict[bytes, Version]:
+    """Return by path what comes last of it."""
     return {row[0]: row for row in rows}

@@ -12,7 +12,7 @@ import structlog
 from megamax_sync.fingerprint import has_content
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import NewJob, Proof, Store
-from megamax_sync.store.resting import Version
+from megamax_sync.store.resting import Version, newest
 from megamax_sync.watch.following import Following
 from megamax_sync.watch.need import Need, need
 from megamax_sync.watch.rules import Folders
@@ -82,16 +82,15 @@ class Intake:
         Cheapest for the files of one folder.
         """
         fresh: set[bytes] = set()
-        if len(seen) > _QUERY:
-            seen = sorted(seen)
+        resting = self._store.resting
+        seen = sorted(seen)
         for start in range(0, len(seen), _QUERY):
             part = seen[start : start + _QUERY]
-            known = self._store.resting.between(
-                min(part)[0], max(part)[0], most=2 * len(part) + _BETWEEN
-            )
-            if known is None:
-                # Much of what the queue knows between the two lies in folders of this folder.
-                known = self._store.resting.each([one[0] for one in part])
+            rows = resting.between(part[0][0], part[-1][0], most=2 * len(part) + _BETWEEN)
+            if rows == part:
+                continue
+            # None if much of what the queue knows between the two lies in folders of this folder.
+            known = resting.each([one[0] for one in part]) if rows is None else newest(rows)
             fresh.update(one[0] for one in part if known.get(one[0]) != one)
         return fresh
 

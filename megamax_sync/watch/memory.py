@@ -6,10 +6,10 @@ Of a folder in which nothing was to be done it is remembered, in this process on
   which is all that the queue is asked by. A rescan lists the folder and looks at every file; if
   the hash is the same, the queue's answer would be, too, unless the queue itself has changed.
 - *which folder it was*: device, inode, mtime and ctime, taken before it was listed. A folder of
-  which these are the same still holds the same names. Then, **every other time**, it is neither
-  listed nor are its files looked at; only its subfolders are walked. Files that were changed in
-  place do not show by their folder; that is why it is only every other time. So a change of which
-  no event came is found by the second rescan at the latest.
+  which these are the same still holds the same names. Then it is neither listed nor are its files
+  looked at, only its subfolders are walked, **but for one rescan in three**: files that were
+  changed in place do not show by their folder. So a change of which no event came is found by
+  the third rescan at the latest.
 
 Passing over a folder needs more than the hash does:
 
@@ -55,6 +55,8 @@ _OLD_ENOUGH = 2.0
 #: File systems of this machine alone, whose folders' times move with every entry.
 _TRUSTED = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs", "zfs"})
 _MOST = 100_000
+#: One rescan in so many lists a folder whatever its times say.
+_TURNS = 3
 
 #: The scan that came to it last, identity, hash of the content, files, candidates.
 _RECORD = struct.Struct("<Bqqii")
@@ -127,7 +129,8 @@ class Memory:
         identity = hash((status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns))
         record = self._records.get(folder)
         # Each folder has its own turn, so that every scan costs about the same.
-        if record is None or (hash(folder) + self._scan) & 1 or not self._watched(folder):
+        its_turn = (hash(folder) + self._scan) % _TURNS == 0
+        if record is None or its_turn or not self._watched(folder):
             return Look(identity)
         _, then, content, files, candidates = _RECORD.unpack(record)
         if then != identity:

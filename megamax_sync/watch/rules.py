@@ -52,7 +52,7 @@ COMPANION_SUFFIXES = (
 #: yt-dlp's streams before they are merged (``movie.f137.mp4``), its intermediate files
 #: (``movie.temp.mp4``) and its fragments (``movie.mp4.part-Frag3``).
 _INTERMEDIATE = re.compile(
-    rb"(\.f[0-9]+(-[0-9a-z]+)?|\.temp)\.[^.]+$|\.part-frag[0-9]+", re.IGNORECASE
+    rb"\.(?:(?:f[0-9]+(?:-[0-9a-z]+)?|temp)\.[^.]+$|part-frag[0-9]+)", re.IGNORECASE
 )
 
 
@@ -94,17 +94,20 @@ class Rules:
         """
         # Names are compared in lower case, and their extensions hold no dot.
         able = [one for one in self.extensions if one.isascii() and one == one.lower()]
-        known = {b"." + one.encode() for one in able if one and "." not in one}
+        known = {one.encode() for one in able if one and "." not in one}
+        # Each part begins with the dot: a search that knows what comes next skips to it.
         endings = [
-            *map(re.escape, known),
+            *([rb"\.(?:%b)" % b"|".join(map(re.escape, sorted(known)))] if known else []),
             *([rb"\.", rb"\A[^.]*"] if "" in self.extensions else []),
         ]
-        never = [s for s in (SIDECAR_SUFFIX, *UNFINISHED_SUFFIXES) if s[s.rindex(b".") :] in known]
+        never = [
+            s for s in (SIDECAR_SUFFIX, *UNFINISHED_SUFFIXES) if s[s.rindex(b".") + 1 :] in known
+        ]
         return re.compile(
-            rb"\A(?!\.|.*(?:%b))(?:.*(?:%b))\Z%b"
+            rb"\A(?!\.|.*%b)(?:%b)\Z%b"
             % (
                 _INTERMEDIATE.pattern,
-                b"|".join(sorted(endings)) or b"(?!)",
+                b"|".join(rb".*" + one for one in endings) or b"(?!)",
                 b"".join(b"(?<!%b)" % re.escape(suffix) for suffix in never),
             ),
             re.IGNORECASE | re.DOTALL,
