@@ -14,8 +14,8 @@ _REMOTE = re.compile(
     rb"^(nfs\d*|cifs|smb\w*|9p|afs|ceph|glusterfs|lustre|gpfs|ocfs2|gfs2|beegfs|davfs|ncpfs"
     rb"|virtiofs|vboxsf|prl_fs|vmhgfs|fuse(?!blk|ctl)(\..*)?)$"
 )
-#: Mount point, the kernel's number of this very mount, type.
-Mount = tuple[bytes, bytes, bytes]
+#: Mount point, the kernel's number of this very mount, type, device.
+Mount = tuple[bytes, bytes, bytes, int]
 
 _ESCAPE = re.compile(rb"\\([0-3][0-7]{2})")
 
@@ -27,7 +27,7 @@ def filesystem_type(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> str
     """
     path = os.path.realpath(path)
     best, kind = b"", b""
-    for mount, _, its_kind in mount_points(mounts=mounts):
+    for mount, _, its_kind, _ in mount_points(mounts=mounts):
         inside = path == mount or path.startswith(mount.rstrip(b"/") + b"/")
         # A later line of the same mount point lies over the earlier one.
         if inside and len(mount) >= len(best):
@@ -45,7 +45,9 @@ def mount_points(*, mounts: str = "/proc/self/mountinfo") -> list[Mount]:
                 fields = head.split()
                 if len(fields) >= 5 and tail:
                     point = _ESCAPE.sub(lambda m: bytes([int(m[1], 8)]), fields[4])
-                    found.append((point, fields[0], tail.split()[0]))
+                    major, _, minor = fields[2].partition(b":")
+                    device = os.makedev(int(major), int(minor))
+                    found.append((point, fields[0], tail.split()[0], device))
     except OSError:
         return []
     return found

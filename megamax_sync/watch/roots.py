@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,10 +16,21 @@ from megamax_sync.watch.unreadable import unlistable
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which folder it is, and what mount holds it; None when nobody can tell."""
+
+    #: Device and inode.
+    folder: tuple[int, int]
+    holder: Mount | None
+
+
 class Roots:
     """Knows each watched folder by device and inode, and notices when another lies in its place.
 
-    An unmounted disk leaves an empty folder behind, which is no reason to call its files vanished.
+    An unmounted disk leaves behind the folder that it was mounted over, which is no reason to call
+    its files vanished: not if that is empty, and not if something lies in it, as a marker that
+    says so does. What is mounted over a folder is watched from then on, and what it covers waits.
     """
 
     def __init__(
@@ -32,10 +44,15 @@ class Roots:
         in it, its disk is not there.
         """
         self._expected = expected
-        self._known: dict[bytes, tuple[int, int] | None] = dict.fromkeys(roots)
+        self._known: dict[bytes, _Place | None] = dict.fromkeys(roots)
+        #: Where each has been before, in this run.
+        self._before: dict[bytes, set[tuple[int, int]]] = {root: set() for root in roots}
         self._lost: dict[bytes, str] = {}
         #: What is mounted below each.
         self._mounts: dict[bytes, frozenset[Mount]] = {}
+        #: The devices that each is on, with what is mounted below it; and all that it has been on.
+        self._devices: dict[bytes, set[int]] = {}
+        self._ever: dict[bytes, set[int]] = {root: set() for root in roots}
 
     def check(self) -> list[bytes]:
         """Look at each folder again; say what was lost, and what has come back.
@@ -58,24 +75,46 @@ class Roots:
             if refusal is not None:
                 self._lose(root, f"It cannot be read ({refusal.strerror})")
                 continue
-            identity = (status.st_dev, status.st_ino)
-            if known is None:
-                if _is_empty(root) and self._expected(root):
-                    self._lose(root, "It is empty, though files of it wait to be uploaded")
-                    continue
-                self._known[root] = identity
-            elif known != identity:
-                if _is_empty(root):
-                    self._lose(root, "Another, empty folder lies in its place")
-                    continue
-                self._known[root] = identity
+            place = _Place((status.st_dev, status.st_ino), _holder(root, mounts))
+            doubt = self._doubt(root, known, place, mounts)
+            if doubt is not None:
+                self._lose(root, doubt)
+                continue
+            self._known[root] = place
+            another = known is not None and known.folder != place.folder
+            if known is not None and another:
+                self._before[root].add(known.folder)
+                if known.holder != place.holder and known.holder in mounts:
+                    self._lose(root, "Another file system lies over it; what it covers waits")
             back = self._lost.pop(root, None) is not None
             if back:
                 _log.info("watch.recovered", path=root)
             mounted = self._mounted(root, mounts)
-            if back or mounted or (known is not None and known != identity):
+            self._devices[root] = {status.st_dev, *(mount[3] for mount in self._mounts[root])}
+            self._ever[root] |= self._devices[root]
+            if back or mounted or another:
                 renewed.append(root)
         return renewed
+
+    def _doubt(
+        self, root: bytes, known: _Place | None, place: _Place, mounts: Sequence[Mount]
+    ) -> str | None:
+        """Say why what lies there now is not believed to be the folder that is meant."""
+        if known is None:
+            if _is_empty(root) and self._expected(root):
+                return "It is empty, though files of it wait to be uploaded"
+            return None
+        if known.folder == place.folder:
+            return None
+        if _is_empty(root):
+            return "Another, empty folder lies in its place"
+        seen_before = place.folder in self._before[root]
+        if not seen_before and known.holder not in mounts and _lies_beneath(place, known):
+            return (
+                "Its file system was unmounted, and what lies there now is the folder beneath it; "
+                "mount it again, or restart if that folder is meant"
+            )
+        return None
 
     @property
     def all(self) -> list[bytes]:
@@ -88,6 +127,10 @@ class Roots:
         One that is watched no longer, of an older job, is looked at now.
         """
         return root in self._lost or (root not in self._known and not os.path.isdir(root))
+
+    def unmounted(self, root: bytes, device: int) -> bool:
+        """Tell whether this device was part of a watched folder in this run, and is not now."""
+        return device in self._ever.get(root, ()) and device not in self._devices.get(root, ())
 
     def problem(self) -> str | None:
         """Say which folders are missing, in one sentence; None when all are there."""
@@ -120,6 +163,21 @@ def leads_to(outer: bytes, inner: bytes) -> bool:
     if not inner.startswith(base):
         return False
     return os.path.realpath(inner) == os.path.join(os.path.realpath(outer), inner[len(base) :])
+
+
+def _holder(folder: bytes, mounts: Sequence[Mount]) -> Mount | None:
+    """Return the mount that holds a folder."""
+    path = os.path.realpath(folder)
+    holding = [m for m in mounts if path == m[0] or path.startswith(m[0].rstrip(b"/") + b"/")]
+    # Of one mount point, what was mounted last lies on top.
+    return max(reversed(holding), key=lambda mount: len(mount[0]), default=None)
+
+
+def _lies_beneath(now: _Place, gone: _Place) -> bool:
+    """Tell whether nothing was mounted where another mount has been."""
+    return now.holder is not None and gone.holder is not None and (
+        len(now.holder[0]) < len(gone.holder[0])
+    )
 
 
 def _is_empty(folder: bytes) -> bool:

@@ -212,11 +212,10 @@ class Settler:
     def _gone(self, path: bytes, pending: Pending) -> None:
         """Nothing to upload lies there now."""
         if pending.root is not None:
-            self._coverage.check()
-            if self._coverage.roots.lost(pending.root):
+            missing = self._missing(path, pending.root)
+            if missing is not None:
                 # Not the file is gone, its disk is: wait for that, and judge nothing till then.
-                waits = Waits("root", "its watched folder is missing", 30.0)
-                self._put_off(path, pending, waits)
+                self._put_off(path, pending, Waits("root", missing, 30.0))
                 return
         elif self._waits_for(path) and not os.path.isdir(os.path.dirname(path)):
             # Handed in, and nobody watches its disk: a folder that is missing proves nothing.
@@ -226,6 +225,17 @@ class Settler:
             return
         self.pending.remove(path)
         self._leave_out(path, VANISHED)
+
+    def _missing(self, path: bytes, root: bytes) -> str | None:
+        """Say what of the way to this file is missing; None when it is all there."""
+        self._coverage.check()
+        roots = self._coverage.roots
+        if roots.lost(root):
+            return "its watched folder is missing"
+        job = self._store.jobs.latest(path)
+        if job is not None and roots.unmounted(root, job.stamp.dev):
+            return "its file system is not mounted there now"
+        return None
 
     def _may_lie_elsewhere(self, path: bytes, pending: Pending) -> bool:
         """Give a file that is gone the time to be found where it was moved to."""

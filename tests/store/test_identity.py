@@ -12,6 +12,7 @@ import pytest
 from megamax_sync.clock import Clock
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.store import Store
+from megamax_sync.store.resting import newest
 from megamax_sync.store.database import migrations
 
 from .conftest import Add, TurnedClock, fetch
@@ -198,7 +199,7 @@ def test_a_moved_job_is_the_newest_of_its_new_path(store: Store, add: Add) -> No
     assert not store.tracking.writes_sidecar(second)
     assert store.orders.is_outdated(second)
     assert store.resting.each([second.path])[second.path][1] == 10
-    assert (store.resting.between(b"/v/a", b"/v/z", 9) or {})[second.path][1] == 10
+    assert newest(store.resting.between(b"/v/a", b"/v/z", 9) or [])[second.path][1] == 10
     assert (moved.moved_from, moved.sidecar_due) == (b"/v/a.mp4", True)
     assert store.views.tally(0, [b"/v"]).owed == 1
     assert store.views.history(moved)[-1].reason == "moved from /v/a.mp4"

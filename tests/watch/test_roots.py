@@ -170,6 +170,66 @@ def test_an_unmounted_disk_makes_nothing_vanish(field: Field, mount: Callable[..
     assert field.queued() == {"drop/a.mkv"}
 
 
+def test_a_folder_beneath_an_unmounted_disk_is_not_taken_for_it(
+    field: Field, mount: Callable[..., None]
+) -> None:
+    """Whatever lies in it: a marker that says that the disk is missing, or other videos."""
+    (field.drop / "NOT_MOUNTED.txt").touch()
+    mount(there=True)
+    path = field.file("a.mkv")
+    watcher = field.watch()
+    field.run(watcher)
+    job = field.store.jobs.claim("owner", None)
+    assert job is not None
+    field.store.jobs.release(job, "it cannot be opened", ready=False)
+    mount(there=False)
+    with capture_logs() as said:
+        for _ in range(3):
+            field.run(watcher, ahead=60)
+    assert [one["event"] for one in said if one["event"] == "watch.lost"] == ["watch.lost"]
+    assert "unmounted" in (watcher.coverage.roots.problem() or "")
+    assert field.known(path).error == "its watched folder is missing"
+    mount(there=True)
+    field.file("a.mkv", b"video")
+    for _ in range(2):
+        field.run(watcher, ahead=60)
+    assert watcher.coverage.roots.problem() is None
+    assert field.queued() == {"drop/a.mkv"}
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_what_a_mount_covers_has_not_vanished(
+    field: Field, mount: Callable[..., None], *, below: bool
+) -> None:
+    """Nor what was on a disk that is mounted below a watched folder, when that is taken away."""
+    if below:
+        mount(there=True)
+    covered = field.file("covered.mkv")
+    watcher = field.watch(field.base) if below else field.watch()
+    field.run(watcher)
+    job = field.store.jobs.claim("owner", None)
+    assert job is not None
+    field.store.jobs.release(job, "it cannot be opened", ready=False)
+    mount(there=not below)
+    field.file("b.mkv")
+    with capture_logs() as said:
+        for _ in range(3):
+            field.run(watcher, ahead=60)
+    assert field.known(covered).error == "its file system is not mounted there now"
+    assert "drop/b.mkv" in field.queued()
+    lost = [one["error"] for one in said if one["event"] == "watch.lost"]
+    assert lost == ([] if below else ["Another file system lies over it; what it covers waits"])
+    assert watcher.coverage.roots.problem() is None
+    if below:
+        mount(there=True)
+        field.file("covered.mkv")
+    else:
+        mount(there=False)
+    for _ in range(3):
+        field.run(watcher, ahead=60)
+    assert "drop/covered.mkv" in field.queued()
+
+
 def test_a_mount_over_a_watched_folder_is_walked(field: Field, mount: Callable[..., None]) -> None:
     """A disk that comes later lies over the folder without any event; it is noticed all the same,
     and its later events are, too.
