@@ -167,6 +167,7 @@ class Sending:
         it is certain that nothing arrived.
         """
         began = self._clock.monotonic()
+        before = FileStamp.of(os.fstat(file.fileno()))
         progress.moved(0, began)
 
         def moved(sent: int) -> None:
@@ -191,7 +192,7 @@ class Sending:
                 raise OutcomeUnknown(error, body.fingerprint) from error
             raise
         self._beat()
-        stamp = self._verify(job, answer, file.fileno(), body.fingerprint)
+        stamp = self._verify(job, before, answer, file.fileno(), body.fingerprint)
         seconds = self._clock.monotonic() - began
         return Sent(answer, body.fingerprint or "", stamp, seconds)
 
@@ -221,9 +222,17 @@ class Sending:
         return size
 
     def _verify(
-        self, job: Job, answer: UploadedFile, fd: int, fingerprint: str | None
+        self,
+        job: Job,
+        before: FileStamp,
+        answer: UploadedFile,
+        fd: int,
+        fingerprint: str | None,
     ) -> FileStamp:
-        """Compare what arrived with the file as it is now; return its present stamp."""
+        """Compare what arrived with the file as it is now; return its present stamp.
+
+        ``before``: the file as it was when the first byte was read.
+        """
         if answer.size is not None and answer.size != job.stamp.size:
             wrong = ServiceNonsense(
                 f"the service received {answer.size} bytes instead of {job.stamp.size}",
@@ -231,13 +240,13 @@ class Sending:
             )
             raise Discarded(answer, wrong)
         try:
-            now = self._unchanged(job.stamp, fd, fingerprint)
+            now = self._unchanged(before, fd, fingerprint)
             # It may have been moved meanwhile, and another one in its place.
             fresh = self._store.jobs.get(job.id) or job
             replacement = None if now is None else _replacement(fresh, fd)
             if replacement is not None:
                 with open(replacement, "rb", buffering=0):
-                    now = self._unchanged(job.stamp, replacement, fingerprint)
+                    now = self._unchanged(before, replacement, fingerprint)
         except OSError as error:
             changed = f"the file can no longer be read ({error.strerror})"
             raise Discarded(answer, FileChanged(changed)) from error
@@ -248,9 +257,10 @@ class Sending:
     def _unchanged(self, sent: FileStamp, fd: int, fingerprint: str | None) -> FileStamp | None:
         """Return the stamp of an open file; None when its content is not what was sent."""
         now = FileStamp.of(os.fstat(fd))
-        if now.same_version(sent):
+        # ctime, too: who writes into a file may put its mtime back, as editors of tags do.
+        if now == sent:
             return now
-        # Touched, or written with the same length: only the content can tell.
+        # Touched, linked, or written with the same length: only the content can tell.
         if now.size == sent.size and fingerprint_of(fd, self._beat) == fingerprint:
             return now
         return None

@@ -175,8 +175,10 @@ def _holder(folder: bytes, mounts: Sequence[Mount]) -> Mount | None:
 
 def _lies_beneath(now: _Place, gone: _Place) -> bool:
     """Tell whether nothing was mounted where another mount has been."""
-    return now.holder is not None and gone.holder is not None and (
-        len(now.holder[0]) < len(gone.holder[0])
+    return (
+        now.holder is not None
+        and gone.holder is not None
+        and (len(now.holder[0]) < len(gone.holder[0]))
     )
 
 

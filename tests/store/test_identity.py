@@ -12,8 +12,8 @@ import pytest
 from megamax_sync.clock import Clock
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState
 from megamax_sync.store import Store
-from megamax_sync.store.resting import newest
 from megamax_sync.store.database import migrations
+from megamax_sync.store.resting import newest
 
 from .conftest import Add, TurnedClock, fetch
 

@@ -177,7 +177,7 @@ def test_a_file_uploaded_by_hand_before_is_not_taken_for_ours(tmp_path: Path) ->
         assert_once(made, {"a.mp4": data})
 
 
-@pytest.mark.parametrize("how", ["written", "renamed over"])
+@pytest.mark.parametrize("how", ["written", "written, its times put back", "renamed over"])
 def test_a_file_replaced_while_it_is_sent_is_sent_anew(tmp_path: Path, how: str) -> None:
     """The old content is set aside as an orphan, costs no attempt, and the new one follows."""
     with rig(tmp_path) as made:
@@ -186,10 +186,14 @@ def test_a_file_replaced_while_it_is_sent_is_sent_anew(tmp_path: Path, how: str)
         made.start()
         made.wait_sent("a.mp4")
         new = os.urandom(2000)
-        if how == "written":
-            (made.drop / "a.mp4").write_bytes(new)
-        else:
+        if how == "renamed over":
             made.put("a.mp4", new)
+        else:
+            path = made.drop / "a.mp4"
+            times = path.stat()
+            path.write_bytes(new)
+            if how != "written":
+                os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         made.faults.release()
         wait_for(lambda: made.said("upload.discarded"))
         wait_for(lambda: made.remote(new))
