@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass, field
 
 from megamax_sync.watch.rules import COMPANION_SUFFIXES
 
@@ -16,10 +17,44 @@ _COMPANION = re.compile(
 )
 #: What yt-dlp makes of a finished ``movie.mp4``, to put it in its place: ``movie.temp.mp4``.
 _REMADE = re.compile(rb"(?P<stem>.+)\.temp(?P<extension>\.[^.]+)", re.DOTALL)
+#: A stream that yt-dlp is going to merge with another: ``movie.fhls-1204.mp4``. By its name alone
+#: it may be a video of its own (``movie.french.mp4``).
+_STREAM = re.compile(rb"(?P<stem>.+)\.f[^.]+\.[^.]+", re.DOTALL)
 #: aria2 keeps one control file for a whole torrent, beside the torrent's folder.
 _CONTROL = b".aria2"
 #: Of a longer name rsync takes what has room beside its dots and random characters, or less.
 _RSYNC_NAME = 246
+
+
+@dataclass(slots=True)
+class _Beside:
+    """The companions in a folder: by the names of their files, and by what streams begin with."""
+
+    files: dict[bytes, bytes] = field(default_factory=dict)
+    streams: dict[bytes, bytes] = field(default_factory=dict)
+
+    def add(self, name: bytes) -> None:
+        """Sort in an entry of the folder; nothing happens if it is no companion."""
+        of = companion_of(name)
+        if of is None:
+            return
+        self.files[of] = min(name, self.files.get(of, name))
+        # While one stream is fetched, or all are merged, none of them is a video of its own.
+        stream, remade = _STREAM.fullmatch(of), _REMADE.fullmatch(name)
+        stem = stream["stem"] if stream else remade["stem"] if remade else None
+        if stem is not None:
+            self.streams[stem] = min(name, self.streams.get(stem, name))
+
+    def of(self, name: bytes) -> bytes | None:
+        """Return a companion of the file of this name."""
+        found = self.files.get(name)
+        if found is None and self.streams:
+            stream = _STREAM.fullmatch(name)
+            found = None if stream is None else self.streams.get(stream["stem"])
+        if found is None and len(name) > _RSYNC_NAME:
+            starts = (start for start in self.files if name.startswith(start))
+            found = next((self.files[start] for start in starts), None)
+        return found
 
 
 class Companions:
@@ -30,7 +65,7 @@ class Companions:
     """
 
     def __init__(self) -> None:
-        self._beside: dict[bytes, dict[bytes, bytes]] = {}
+        self._beside: dict[bytes, _Beside] = {}
         self._controls: dict[bytes, bytes | None] = {}
 
     def of(self, path: bytes, root: bytes | None) -> str | None:
@@ -46,9 +81,7 @@ class Companions:
             except PermissionError:
                 return _asked(path)
             self._beside[folder] = beside
-        found = beside.get(name)
-        if found is None and len(name) > _RSYNC_NAME:
-            found = next((beside[start] for start in beside if name.startswith(start)), None)
+        found = beside.of(name)
         if found is None and root is not None:
             found = self._control(folder, root)
         return None if found is None else os.fsdecode(found)
@@ -75,19 +108,16 @@ def companion_of(name: bytes) -> bytes | None:
     return None if remade is None else remade["stem"] + remade["extension"]
 
 
-def _listed(folder: bytes) -> dict[bytes, bytes]:
-    """Return the companions in a folder, by the names of their files."""
-    beside: dict[bytes, bytes] = {}
+def _listed(folder: bytes) -> _Beside:
+    """Return the companions in a folder."""
+    beside = _Beside()
     try:
         with os.scandir(folder) as listing:
             for entry in listing:
-                name = entry.name
-                of = companion_of(name)
-                if of is not None:
-                    beside[of] = min(name, beside.get(of, name))
+                beside.add(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         # The file has gone with it, which is found out elsewhere.
-        return {}
+        return _Beside()
     return beside
 
 

@@ -50,10 +50,10 @@ COMPANION_SUFFIXES = (
 )
 
 #: yt-dlp's streams before they are merged (``movie.f137.mp4``), its intermediate files
-#: (``movie.temp.mp4``) and its fragments (``movie.mp4.part-Frag3``).
-_INTERMEDIATE = re.compile(
-    rb"\.(?:(?:f[0-9]+(?:-[0-9a-z]+)?|temp)\.[^.]+$|part-frag[0-9]+)", re.IGNORECASE
-)
+#: (``movie.temp.mp4``) and its fragments (``movie.mp4.part-Frag3``), in the case that it writes:
+#: ``race.F1.mkv`` is a video. Streams whose ids are no numbers may be one, too, by their names:
+#: those wait while there are others; see :mod:`.companions`.
+_INTERMEDIATE = re.compile(rb"\.(?:(?:f[0-9]+(?:-[0-9a-z]+)?|temp)\.[^.]+$|part-Frag[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Rules:
             s for s in (SIDECAR_SUFFIX, *UNFINISHED_SUFFIXES) if s[s.rindex(b".") + 1 :] in known
         ]
         return re.compile(
-            rb"\A(?!\.|.*%b)(?:%b)\Z%b"
+            rb"\A(?!\.|.*(?-i:%b))(?:%b)\Z%b"
             % (
                 _INTERMEDIATE.pattern,
                 b"|".join(rb".*" + one for one in endings) or b"(?!)",
@@ -186,7 +186,7 @@ def unwanted_always(path: bytes) -> Unwanted | None:
     for suffix in UNFINISHED_SUFFIXES:
         if lower.endswith(suffix):
             return Unwanted("unfinished", f"the name of an unfinished download ({_show(suffix)})")
-    if _INTERMEDIATE.search(lower):
+    if _INTERMEDIATE.search(name):
         return Unwanted("unfinished", "the name of an unfinished download (yt-dlp)")
     return None
 

@@ -57,6 +57,21 @@ def test_other_neighbours_are_none(name: str) -> None:
     assert companion_of(os.fsencode(name)) != b"a.mkv"
 
 
+@pytest.mark.parametrize(
+    "name", ["a.fhls-1204.mp4.part", "a.f137.mp4.ytdl", "a.faudio_1.mp4.part-Frag3", "a.temp.mkv"]
+)
+def test_a_stream_waits_while_another_is_fetched_or_all_are_merged(
+    tmp_path: Path, name: str
+) -> None:
+    """By its name it may be a video of its own, as it is when nothing else is going on."""
+    stream = tmp_path / "a.fgroup_a-audio_1.mp4"
+    assert companion(stream) is None
+    (tmp_path / name).touch()
+    assert companion(stream) == name
+    assert companion(tmp_path / "b.fgroup_a-audio_1.mp4") is None
+    assert companion(tmp_path / "a.german.mp4") is None
+
+
 def test_of_several_companions_the_same_is_named_each_time(tmp_path: Path) -> None:
     """Whatever order the folder is listed in."""
     for name in ("a.mkv.part", ".a.mkv.zzzzzz", ".a.mkv.Ab3dE9", "a.mkv.aria2"):

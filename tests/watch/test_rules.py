@@ -57,6 +57,7 @@ def test_names_that_are_no_utf8_are_judged_like_others() -> None:
         (b"a.f137.mp4", "unfinished"),
         (b"a.f251-drc.mkv", "unfinished"),
         (b"a.temp.mp4", "unfinished"),
+        (b"a.temp.MP4", "unfinished"),
         (b"a.mp4.part-Frag3", "unfinished"),
         (b".a.mkv.Xy12Zq", "hidden"),
     ],
@@ -64,6 +65,15 @@ def test_names_that_are_no_utf8_are_judged_like_others() -> None:
 def test_what_is_never_wanted_says_which_rule(name: bytes, expected: str) -> None:
     """Hidden names, sidecars, and the names of unfinished downloads are left out."""
     assert rule(b"/w/" + name) == expected
+
+
+@pytest.mark.parametrize(
+    "name", [b"race.F1.mkv", b"hot.Temp.mp4", b"a.french.mkv", b"a.fhls-1.mp4"]
+)
+def test_what_only_looks_like_a_part_of_a_download_is_wanted(name: bytes) -> None:
+    """yt-dlp writes its marks in lower case; and streams are told by what lies beside them."""
+    assert rule(b"/w/" + name) is None
+    assert rules().plain.match(name)
 
 
 def test_an_extension_is_named_in_the_reason() -> None:
