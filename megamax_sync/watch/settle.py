@@ -66,7 +66,8 @@ class Settling:
 
     # There may be tens of thousands.
     __slots__ = (
-        "_allow_sparse", "_looks", "_quiet", "_quiet_at", "_seen", "_settle", "_since", "stamp"
+        "_accompanied", "_allow_sparse", "_looks", "_quiet", "_quiet_at", "_seen", "_settle",
+        "_since", "stamp",
     )  # fmt: skip
 
     def __init__(self, settle_seconds: float, *, allow_sparse: bool) -> None:
@@ -80,6 +81,8 @@ class Settling:
         self._quiet = settle_seconds
         self._quiet_at: float | None = None
         self._looks = 0
+        #: It had a companion when it was looked at last.
+        self._accompanied = False
 
     def quiet(self, stamp: FileStamp, *, monotonic: float, wall: float) -> Waits | None:
         """Judge the quiet period from the file's stamp; None when it has been quiet enough.
@@ -122,7 +125,12 @@ class Settling:
             who = f" ({signs.writer})" if signs.writer else ""
             return self._again("open", f"open for writing{who}")
         if signs.companion is not None:
+            self._accompanied = True
             return self._again("companion", f"companion {signs.companion}")
+        if self._accompanied and monotonic < math.inf:
+            # Whoever took it away is perhaps about to rename, merge or remove the file.
+            self._accompanied, self._since, self._quiet_at = False, monotonic, None
+            return Waits("quiet", _quiet_left(math.ceil(self._quiet)), self._quiet)
         if signs.holes and not self._allow_sparse:
             return self._again(
                 "holes",

@@ -139,7 +139,10 @@ def test_sparse_files_are_taken_where_they_are_allowed(field: Field) -> None:
 
 
 def test_a_companion_holds_a_file_up_until_it_is_gone(field: Field) -> None:
-    """Word that something has happened in the folder is enough to look again."""
+    """Word that something has happened in the folder is enough to look again.
+
+    A quiet period later it is taken: it may be about to be merged, or put elsewhere.
+    """
     field.file("a.mkv")
     control = field.file("a.mkv.aria2")
     watcher = field.watch()
@@ -148,6 +151,8 @@ def test_a_companion_holds_a_file_up_until_it_is_gone(field: Field) -> None:
     control.unlink()
     watcher.mark(os.fsencode(field.drop), False)
     field.run(watcher, ahead=1)
+    assert field.reasons(watcher) == {"a.mkv": "5 s of quiet left"}
+    field.run(watcher, ahead=5)
     assert field.queued() == {"drop/a.mkv"}
 
 
@@ -512,6 +517,7 @@ def test_a_companion_that_comes_while_others_are_looked_at_is_seen(
     (field.drop / ".0.mkv.Ab3dE9").unlink()
     monkeypatch.undo()
     field.run(watcher, ahead=30)
+    field.run(watcher, ahead=5)
     assert "drop/0.mkv" in field.queued()
 
 
@@ -523,7 +529,7 @@ def test_a_folder_that_cannot_be_listed_holds_up_its_own_files_only(
     field.file("b.mkv")
     real = companions_module._listed
 
-    def failing(folder: bytes) -> dict[bytes, bytes]:
+    def failing(folder: bytes) -> companions_module._Beside:
         if folder.endswith(b"/in"):
             raise OSError(5, "Input/output error")
         return real(folder)
