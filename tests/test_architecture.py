@@ -74,7 +74,7 @@ TABLE: dict[str, set[str]] = {
     },
 }
 TABLE["doctor"] = {
-    "errors", "clock", "config", "state", "store", "api", "filesystem", "watch",
+    "job", "errors", "clock", "config", "state", "store", "api", "filesystem", "watch",
 }  # fmt: skip
 TABLE["after"] = {
     "job", "store", "sidecar", "log", "errors", "clock", "loop", "fingerprint",

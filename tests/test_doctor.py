@@ -168,6 +168,30 @@ def test_a_folder_that_cannot_be_written_or_read_in_part(
     assert any("such as /x" in text for text in only(found, Level.ERROR))
 
 
+@pytest.mark.parametrize("where", ["watch", "links"])
+def test_what_has_a_sidecars_name_and_is_no_file_is_found(tmp_path: Path, where: str) -> None:
+    """Before an upload fails for it; sidecars themselves, and links to some, are fine."""
+    given = settings(
+        tmp_path, **({} if where == "watch" else {"SIDECAR_DIR": str(tmp_path / where)})
+    )
+    season = tmp_path / where / "season"
+    season.mkdir(parents=True)
+    (season / "a.mkv.megamax.json").write_text("{}")
+    (season / "b.mkv.megamax.json").symlink_to("a.mkv.megamax.json")
+
+    def errors() -> list[str]:
+        found = [*folders.examine(folders.Tree(str(tmp_path / "watch")), given)]
+        return only([*found, *folders.sidecar_folder(given)], Level.ERROR)
+
+    assert errors() == []
+    (season / "c.mkv.megamax.json").mkdir()
+    assert [f"{season}/c.mkv.megamax.json has a sidecar's name" in text for text in errors()] == [
+        True
+    ]
+    os.mkfifo(season / "d.mkv.megamax.json")
+    assert ["and 1 more like it" in text for text in errors()] == [True]
+
+
 def test_sidecars_of_their_own_folder_are_tried_there(tmp_path: Path) -> None:
     """Where it is to be made, as it is not there yet; the videos may then be read-only."""
     given = settings(tmp_path, SIDECAR_DIR=str(tmp_path / "far" / "away"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import stat
@@ -458,3 +459,36 @@ def test_a_read_only_folder_is_said_with_the_remedy(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(SidecarUnwritable, match="Read-only file system"):
         Placement(None, []).check(job(small_disk / "a.mp4", None))
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe"])
+def test_what_is_no_file_in_its_place_is_said_and_left_alone(tmp_path: Path, what: str) -> None:
+    """Before the upload, and by the writing after it; a link there is replaced."""
+    one, taken = job(tmp_path / "a.mp4", None), tmp_path / "a.mp4.megamax.json"
+    taken.mkdir() if what == "folder" else os.mkfifo(taken)
+    before = taken.lstat()
+    with pytest.raises(SidecarUnwritable, match=r"a\.mp4\.megamax\.json .*move away"):
+        Placement(None, []).check(one)
+    with pytest.raises(OSError, match="directory" if what == "folder" else "no regular file"):
+        Placement(None, []).write(one, render(one))
+    assert (taken.lstat().st_ino, taken.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert os.listdir(tmp_path) == [taken.name]
+    taken.rename(tmp_path / "elsewhere")
+    taken.symlink_to("elsewhere")
+    Placement(None, []).check(one)
+    Placement(None, []).write(one, render(one))
+    assert sidecar.read(os.fsencode(taken)) == render(one)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EROFS, "mount it writable, or set MEGAMAX_SIDECAR_DIR"),
+        (errno.EACCES, "let this user write there, or set MEGAMAX_SIDECAR_DIR"),
+        (errno.ENOSPC, "make room there"),
+    ],
+)
+def test_each_failure_has_its_remedy(number: int, remedy: str) -> None:
+    """What helps against a full disk does not help against a read-only one."""
+    said = str(Placement(None, []).unwritable(job(b"/v/a.mp4"), OSError(number, "why")))
+    assert said == f"the sidecar cannot be written in /v (why); {remedy}"

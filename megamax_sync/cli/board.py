@@ -162,6 +162,8 @@ class Board:
         if job.state is JobState.PROCESSING:
             age = seen.now - (job.uploaded_at or job.created_at)
             said, style = job.remote_status or "", "yellow" if age > _LONG else ""
+            if job.error:
+                said, style = job.error, "red"
         elif job.state is JobState.FAILED:
             said, style = job.error or "", "red"
         elif job.state is JobState.QUEUED:

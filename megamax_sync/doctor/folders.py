@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import threading
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from megamax_sync.config import Settings
 from megamax_sync.doctor.finding import Finding, error, fine, warning
 from megamax_sync.doctor.machine import space
 from megamax_sync.filesystem import filesystem_type, is_remote
+from megamax_sync.job import SIDECAR_SUFFIX
 from megamax_sync.watch import canary
 from megamax_sync.watch.probe import ignore_lease_breaks, lease
 from megamax_sync.watch.settle import Writers
@@ -23,6 +25,7 @@ from megamax_sync.watch.settle import Writers
 _PATIENCE = 3.0
 #: Whether a lease can be had depends on the files' owners: so many are tried.
 _TRIED = 20
+_SUFFIX = os.fsdecode(SIDECAR_SUFFIX)
 
 
 class Tree:
@@ -36,8 +39,13 @@ class Tree:
         self.files: list[str] = []
         #: Why a folder below could not be read.
         self.unreadable: list[OSError] = []
+        #: What has a sidecar's name, and is no file that a sidecar could replace.
+        self.in_the_way: list[str] = []
         for folder, below, names in os.walk(root, onerror=self.unreadable.append):
             self.folders += 1
+            named = [name for name in (*below, *names) if name.endswith(_SUFFIX)]
+            paths = [os.path.join(folder, name) for name in named]
+            self.in_the_way += [path for path in paths if _is_in_the_way(path)]
             below[:] = [name for name in below if not name.startswith(".")]
             if len(self.files) < _TRIED:
                 self.files += [os.path.join(folder, name) for name in names if name[0] != "."]
@@ -64,6 +72,7 @@ def examine(tree: Tree, settings: Settings) -> Iterator[Finding]:
         yield fine(name, f"can be read, {tree.folders} folders")
     if settings.sidecar_dir is None:
         yield _writable(name, tree.root)
+        yield from _names_are_free(name, tree)
         yield space(name, tree.root)
     yield _events(name, tree.root, settings)
     yield _lease(name, tree.files)
@@ -79,6 +88,8 @@ def sidecar_folder(settings: Settings) -> Iterator[Finding]:
     while not os.path.lexists(above) and above != "/":
         above = os.path.dirname(above)
     yield _writable(name, above)
+    if above == path:
+        yield from _names_are_free(name, Tree(path))
     yield space(name, above)
 
 
@@ -95,6 +106,26 @@ def _writable(name: str, folder: str) -> Finding:
             "give this user the right to write there, or set MEGAMAX_SIDECAR_DIR",
         )
     return fine(name, f"sidecars can be written to {folder}")
+
+
+def _is_in_the_way(path: str) -> bool:
+    """Tell whether no sidecar can take this place: it replaces files and links, nothing else."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def _names_are_free(name: str, tree: Tree) -> Iterator[Finding]:
+    if tree.in_the_way:
+        first, number = tree.in_the_way[0], len(tree.in_the_way)
+        others = f", and {number - 1} more like it" if number > 1 else ""
+        yield error(
+            name,
+            f"{first} has a sidecar's name and is no file{others}: that sidecar cannot be written",
+            "move it away, or give it another name",
+        )
 
 
 class _Ear(FileSystemEventHandler):

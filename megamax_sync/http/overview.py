@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from megamax_sync.http import words
-from megamax_sync.http.auth import FORM_FIELD
 from megamax_sync.http.chart import chart
 from megamax_sync.http.html import Child, Html, join, tag
 from megamax_sync.http.layout import (
-    FORM,
     View,
     badge,
     button,
@@ -21,6 +19,7 @@ from megamax_sync.http.layout import (
     region,
     retry,
 )
+from megamax_sync.http.limit import limit, limit_form
 from megamax_sync.http.snapshot import Snapshot
 from megamax_sync.job import Job
 from megamax_sync.status import shown
@@ -53,7 +52,7 @@ def overview(view: View, now: Snapshot) -> Html:
             tag(
                 "div",
                 _card("Needs you", parts["failed"], more="/jobs?state=failed"),
-                _card("Throughput, last hour", parts["chart"], _limit_form(view, now)),
+                _card("Throughput, last hour", parts["chart"], limit_form(view, now)),
                 _card("Done last", parts["done"], more="/jobs?state=done"),
             ),
             class_="columns",
@@ -70,7 +69,7 @@ def regions(now: Snapshot, can_change: bool) -> dict[str, Html]:
         "waiting": region("waiting", _waiting(now)),
         "converting": region("converting", _converting(now)),
         "chart": region("chart", chart(now.rates, float(_speed(now)))),
-        "limit": _limit(now),
+        "limit": limit(now),
         "failed": region("failed", _failed(now, can_change)),
         "done": region("done", _done(now)),
         **{f"upload-{job.id}": progress(job, one) for job, one in now.uploads},
@@ -115,6 +114,10 @@ def _head(now: Snapshot, can_change: bool) -> Html:
         title = "One file needs you" if one else f"{words.count(failed)} files need you"
         see = tag("a", "See why", href="/jobs?state=failed")
         notices.append(notice("warn", title, see))
+    owed, why = now.unwritable
+    if owed:
+        title = "One sidecar" if owed == 1 else f"{words.count(owed)} sidecars"
+        notices.append(notice("bad", f"{title} cannot be written", words.said(why)))
     if not notices:
         notices.append(notice("good", *_well(now)))
     control = None
@@ -226,7 +229,8 @@ def _converting(now: Snapshot) -> Html:
     for job in now.converting:
         since = now.now - (job.uploaded_at or job.updated_at)
         for_long = tag("span", f"for {words.duration(since)}", class_="dim")
-        rows.append(_row(job, tag("div", link(job), for_long, badge(job), class_="who")))
+        why = tag("p", words.said(job.error), class_="why") if job.error else None
+        rows.append(_row(job, tag("div", link(job), for_long, badge(job), class_="who"), why))
     return _list(rows, "Nothing is being converted.")
 
 
@@ -268,52 +272,3 @@ def _done(now: Snapshot) -> Html:
         for job in now.done
     ]
     return _list(rows, "Nothing is done yet.")
-
-
-# -- bandwidth -----------------------------------------------------------------------------------
-
-
-def _limit(now: Snapshot) -> Html:
-    in_force = now.document["daemon"]["bwlimit"]
-    # Bytes a second; 0 for no limit, and None of an instance that has only begun.
-    text = words.rate(in_force) if in_force else "no limit"
-    source = " (set here)" if now.limit_set is not None else ""
-    return tag("p", "Bandwidth: ", tag("strong", text), source, id="limit", class_="dim")
-
-
-def _limit_form(view: View, now: Snapshot) -> Html:
-    if not view.can_change:
-        return _limit(now)
-    return join(
-        _limit(now),
-        tag(
-            "form",
-            tag("input", type="hidden", name=FORM_FIELD, value=view.proof),
-            tag("input", type="hidden", name="next", value=view.path),
-            tag("label", "New limit", for_="bwlimit"),
-            tag(
-                "input",
-                id="bwlimit",
-                name="limit",
-                value=now.limit_set,
-                placeholder="10M, or 08:00,2M 23:00,off",
-                autocomplete="off",
-                spellcheck="false",
-                required=True,
-                aria_describedby="limit-help",
-            ),
-            tag("button", "Set"),
-            tag("button", "As configured", form=FORM, formaction="/api/bwlimit?limit=config")
-            if now.limit_set is not None
-            else None,
-            tag(
-                "p",
-                "A rate as 10M, off for none, or a timetable.",
-                id="limit-help",
-                class_="dim help",
-            ),
-            method="post",
-            action="/api/bwlimit",
-            class_="limit",
-        ),
-    )

@@ -34,6 +34,8 @@ class Snapshot:
     failed: list[Job]
     done: list[Job]
     done_today: int
+    #: How many sidecars are owed because they cannot be written, and why, of one.
+    unwritable: tuple[int, str]
     limit_set: str | None
     rates: list[float]
     #: The id of the last step in any job's history that this takes account of.
@@ -58,6 +60,7 @@ def take(instance: Instance, throughput: Throughput) -> Snapshot:
             failed=store.pages.newest(JobState.FAILED, SHOWN),
             done=store.pages.newest(JobState.DONE, SHOWN),
             done_today=store.pages.done_since(midnight(now)),
+            unwritable=store.pages.unwritable(),
             limit_set=store.settings.bwlimit,
             rates=throughput.rates(),
             step=step,

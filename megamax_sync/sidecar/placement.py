@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 
 from megamax_sync.errors import SidecarUnwritable
@@ -17,6 +18,12 @@ _NAME_MAX = 255
 #: Where the sidecars of files lie that are in no watched folder. As its name is a hidden one, no
 #: watched video lies below a folder that is called so.
 _ELSEWHERE = b".elsewhere"
+#: A full disk is everybody's trouble, and no one file's.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class _InTheWay(OSError):
+    """Something that is no file has the sidecar's name."""
 
 
 class Placement:
@@ -62,21 +69,34 @@ class Placement:
         path = self.path(job)
         try:
             self._make_folder(path)
+            _look_at(path)
             probe = _temporary(path, b"probe")
             os.close(_open_anew(probe))
             os.unlink(probe)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in _FULL:
                 return
-            raise SidecarUnwritable(
-                f"the sidecar cannot be written in {_shown(os.path.dirname(path))} "
-                f"({error.strerror}); let this user write there, or set MEGAMAX_SIDECAR_DIR"
-            ) from error
+            raise self.unwritable(job, error) from error
+
+    def unwritable(self, job: Job, error: OSError) -> SidecarUnwritable:
+        """Say why a job's sidecar could not be written, with the remedy."""
+        path, remedy = self.path(job), "let this user write there, or set MEGAMAX_SIDECAR_DIR"
+        if isinstance(error, _InTheWay):
+            where, remedy = f"as {_shown(path)}", "move away what has its name"
+        else:
+            where = f"in {_shown(os.path.dirname(path))}"
+        if error.errno in _FULL:
+            remedy = "make room there"
+        elif error.errno == errno.EROFS:
+            remedy = "mount it writable, or set MEGAMAX_SIDECAR_DIR"
+        why = error.strerror or type(error).__name__
+        return SidecarUnwritable(f"the sidecar cannot be written {where} ({why}); {remedy}")
 
     def write(self, job: Job, sidecar: Sidecar) -> bytes:
         """Put the sidecar in its place, atomically; return its path. Raises OSError."""
         path = self.path(job)
         self._make_folder(path)
+        _look_at(path)
         temporary = _temporary(path, b"new")
         fd = _open_anew(temporary)
         try:
@@ -141,6 +161,22 @@ def _temporary(path: bytes, purpose: bytes) -> bytes:
     """
     mark = hashlib.sha256(os.path.basename(path)).hexdigest()[:16].encode()
     return os.path.join(os.path.dirname(path), b".megamax-" + mark + b"." + purpose)
+
+
+def _look_at(path: bytes) -> None:
+    """Raise OSError for what lies there and is no file: a folder cannot be replaced by one, and
+    somebody's pipe or socket must not be.
+
+    A link is replaced, as it always was: what it leads to is left alone.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise _InTheWay(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise _InTheWay(errno.EEXIST, "no regular file lies there")
 
 
 def _open_anew(path: bytes) -> int:

@@ -135,6 +135,15 @@ class Pages:
         sql = "SELECT count(*) FROM history WHERE state = 'done' AND at >= ?"
         return int(self._db.read_tuples(sql, moment)[0][0])
 
+    def unwritable(self) -> tuple[int, str]:
+        """Count the sidecars that are owed because they cannot be written; and why, of one."""
+        sql = (
+            "SELECT count(*), coalesce(min(error), '') FROM job INDEXED BY job_to_write "
+            "WHERE sidecar_due = 1 AND state IN ('processing', 'done') AND error IS NOT NULL"
+        )
+        number, error = self._db.read_tuples(sql)[0]
+        return int(number), str(error)
+
     def queued_since(self) -> float | None:
         """Return when the oldest of the queued jobs was made, as Unix time."""
         sql = "SELECT min(created_at) FROM job WHERE state = 'queued'"

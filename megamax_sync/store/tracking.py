@@ -106,10 +106,22 @@ class Tracking(JobTable):
             checks=0,
         )
 
+    def sidecar_unwritable(self, job: Job, error: str) -> None:
+        """Say in a job's ``error`` why its sidecar is owed; once, however often it is tried.
+
+        A job that has come to its end without one keeps what its ``error`` says of that.
+        """
+        sql = (
+            "UPDATE job SET error = ?, updated_at = ? WHERE id = ? AND sidecar_due = 1 "
+            "AND state IN ('queued', 'processing', 'done') AND error IS NOT ?"
+        )
+        self.database.write(sql, error, self.clock.now(), job.id, error)
+
     def sidecar_written(self, job: Job, path: bytes | None) -> bool:
         """Clear the debt, unless the job has changed since it was rendered: then False."""
         sql = (
-            "UPDATE job SET sidecar_due = 0, sidecar = coalesce(?, sidecar), moved_from = NULL "
+            "UPDATE job SET sidecar_due = 0, sidecar = coalesce(?, sidecar), moved_from = NULL, "
+            "error = CASE WHEN state IN ('processing', 'done') THEN NULL ELSE error END "
             "WHERE id = ? AND updated_at = ? RETURNING id"
         )
         return bool(self.database.write(sql, path, job.id, job.updated_at))

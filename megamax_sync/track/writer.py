@@ -17,13 +17,18 @@ from megamax_sync.sidecar import Placement
 from megamax_sync.store import Store
 
 _log = structlog.get_logger()
-_FIRST_PAUSE, _LAST_PAUSE = 2.0, 300.0
+#: Whoever has just mended it looks whether that helped, and waits half a minute at the most.
+_FIRST_PAUSE, _LAST_PAUSE = 2.0, 30.0
 #: After so many seconds of writing, others have their turn.
 _SLICE = 1.0
 
 
 class SidecarWriter:
-    """Writes the sidecars that are due. A failure is said once, and tried ever more rarely."""
+    """Writes the sidecars that are due.
+
+    A failure is said in the job's ``error``, and in the log once; it fails no job, as its video is
+    at the service and its links are known. It is tried again at least twice a minute.
+    """
 
     def __init__(
         self,
@@ -183,10 +188,9 @@ class SidecarWriter:
         folder = os.path.dirname(self._placement.path(job))
         gone = error.errno in (errno.ENOENT, errno.ENOTDIR)
         first = job.id not in self._failed
+        why = f"{self._placement.unwritable(job, error)}; it is tried again by itself"
         if first:
-            _log.error(
-                "sidecar.failed", job=job.id, path=job.path, hashid=job.hashid, error=error.strerror
-            )
+            _log.error("sidecar.failed", job=job.id, path=job.path, hashid=job.hashid, error=why)
         if gone and self._are_gone(job, folder):
             # The video's folder was removed: nobody is left to read a sidecar there.
             self._failed.pop(job.id, None)
@@ -195,8 +199,11 @@ class SidecarWriter:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             shown = os.fsdecode(folder)
             self._on_error("sidecars", StoreFull(f"no space left for the sidecars in {shown}"))
+        if (job.error or "") != why:
+            self._store.tracking.sidecar_unwritable(job, why)
         pause = _FIRST_PAUSE if first else min(self._failed[job.id][1] * 2, _LAST_PAUSE)
-        self._failed[job.id] = (self._clock.monotonic() + pause, pause)
+        # Whole seconds: thousands are due at a few moments then, and not each at one of its own.
+        self._failed[job.id] = (float(int(self._clock.monotonic() + pause)), pause)
         return False
 
 

@@ -125,6 +125,13 @@ def test_problems_come_first(store: Store) -> None:
     assert lines[2].startswith("! paused")
 
 
+def test_a_sidecar_that_cannot_be_written_is_shown(store: Store) -> None:
+    """It is why the job is not done; the service's word says nothing of that."""
+    job = add(store, "stuck.mkv", state="processing")
+    store.tracking.sidecar_unwritable(job, "no sidecar in /v")
+    assert any(re.search(r"stuck\.mkv +no sidecar in /v", line) for line in drawn(store, LIVE))
+
+
 def test_a_small_screen_shows_a_part_of_each(store: Store) -> None:
     """And says how much more there is; nothing is wider or longer than the screen."""
     for number in range(20):

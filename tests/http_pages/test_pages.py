@@ -154,6 +154,18 @@ def test_the_overview_puts_problems_first(open_site: Site, anybody: httpx.Client
     ]
 
 
+def test_a_sidecar_that_cannot_be_written_is_said(open_site: Site, anybody: httpx.Client) -> None:
+    """Where it would be looked for: on top, in the list, in the job; and nothing calls it well."""
+    job, why = open_site.processing("/media/a.mkv"), "cannot be written in /media (Read-only)"
+    open_site.store.tracking.sidecar_unwritable(job, why)
+    text = anybody.get("/").text
+    assert "One sidecar cannot be written" in text
+    assert "still converting" not in text
+    assert why in text.split('id="converting"')[1]
+    assert why in anybody.get("/jobs").text
+    assert why in anybody.get(f"/jobs/{job.id}").text
+
+
 def test_a_queue_that_is_away_is_said(open_site: Site, anybody: httpx.Client) -> None:
     """Pages say so with 503; metrics tell the rest; when it is back, so is everything."""
     queue = Path(open_site.queue)

@@ -491,6 +491,35 @@ def test_a_sidecar_that_cannot_be_written_is_owed(tmp_path: Path) -> None:
         assert made.the_job("a.mp4").check_at is not None, "they are renewed all the same"
 
 
+def test_a_name_that_is_taken_meanwhile_is_said_in_the_job(tmp_path: Path) -> None:
+    """Nobody has to guess why it is still converting; once it is free, the job is done."""
+    with rig(tmp_path, step=0.2) as made:
+        made.put("a.mp4")
+        made.start()
+        wait_for(lambda: made.said("sidecar.written"))
+        taken = made.drop / "a.mp4.megamax.json"
+        taken.unlink()
+        taken.mkdir()
+        wait_for(lambda: made.the_job("a.mp4").check_at is None)
+        wait_for(lambda: "Is a directory" in (made.the_job("a.mp4").error or ""))
+        assert made.state("a.mp4") is PROCESSING
+        assert "move away" in made.said("sidecar.failed")[0]["error"]
+        taken.rmdir()
+        made.wait_done("a.mp4")
+        assert made.the_job("a.mp4").error is None
+
+
+def test_a_name_that_is_taken_before_costs_no_upload(tmp_path: Path) -> None:
+    """It is found out before a byte is sent."""
+    with rig(tmp_path, step=0.2) as made:
+        (made.drop / "a.mp4.megamax.json").mkdir(parents=True)
+        made.put("a.mp4")
+        made.start(MAX_ATTEMPTS="1")
+        made.wait_state("a.mp4", FAILED)
+        assert "move away" in (made.the_job("a.mp4").error or "")
+        assert made.sandbox.files() == []
+
+
 def test_a_restart_finishes_what_only_lacked_its_sidecar(tmp_path: Path) -> None:
     """That nothing more is to be asked is known to the queue, not only to the process."""
     with rig(tmp_path, step=0.2) as made:

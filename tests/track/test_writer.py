@@ -12,7 +12,7 @@ import pytest
 
 from megamax_sync import sidecar
 from megamax_sync.clock import Clock
-from megamax_sync.job import FileStamp, Job
+from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.sidecar import Placement, Sidecar
 from megamax_sync.store import Store
 from megamax_sync.track.writer import SidecarWriter
@@ -176,6 +176,49 @@ def test_what_fails_is_not_in_the_way_of_what_does_not(desk: Desk, slow: Slow) -
         pass
     assert len(names(links)) == 100
     assert not writer._failed
+
+
+def test_what_cannot_be_written_says_so_and_is_tried_again_soon(desk: Desk) -> None:
+    """In each job's ``error``, until it is written; whoever mends it waits 30 s at most."""
+    converting = desk.uploaded(desk.drop / "a.mp4", "h1", root=desk.drop)
+    done = desk.uploaded(desk.drop / "b.mp4", "h2", root=desk.drop)
+    failed = desk.uploaded(desk.drop / "c.mp4", "h3", root=desk.drop)
+    desk.store.tracking.complete(done, reason="converted", check_at=None)
+    desk.store.jobs.fail(failed, "the service could not convert it")
+    taken = [desk.drop / f"{name}.mp4.megamax.json" for name in "abc"]
+    for path in taken:
+        path.mkdir()
+    writer, pause = desk.writer(), 0.0
+    for _ in range(20):
+        pause = desk.write(writer) or 0.0
+        assert 0 < pause <= 30
+        desk.clock.time += pause
+    assert pause > 15, "and not all the time"
+    for job, path in ((converting, taken[0]), (done, taken[1])):
+        error = desk.fetch(job.id).error or ""
+        assert error.startswith(f"the sidecar cannot be written as {path} (Is a directory); move")
+        assert desk.fetch(job.id).state is not JobState.FAILED
+    assert desk.store.pages.unwritable() == (2, desk.fetch(converting.id).error)
+    for path in taken:
+        path.rmdir()
+    desk.write(writer)
+    assert [desk.fetch(job.id).error for job in (converting, done)] == [None, None]
+    assert desk.fetch(failed.id).error == "the service could not convert it"
+    assert desk.store.pages.unwritable() == (0, "")
+    assert len(names(desk.drop)) == 3
+
+
+def test_an_error_that_stays_is_written_down_once(desk: Desk) -> None:
+    """Many thousand jobs that cannot be written for days cost the queue nothing."""
+    job = desk.uploaded(desk.drop / "a.mp4", "h1", root=desk.drop)
+    (desk.drop / "a.mp4.megamax.json").mkdir()
+    writer = desk.writer()
+    desk.write(writer)
+    said = desk.fetch(job.id)
+    for _ in range(3):
+        desk.clock.time += 60
+        desk.write(writer)
+    assert desk.fetch(job.id) == said
 
 
 @pytest.mark.parametrize("before", ["beside", "one"])
