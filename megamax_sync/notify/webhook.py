@@ -23,7 +23,7 @@ from megamax_sync.status import path_b64, readable_path
 from megamax_sync.store import Letter, Store
 from megamax_sync.store.outbox import WEBHOOK
 
-#: How long one delivery may take, in seconds; a step of it half of that.
+#: How long one delivery may take in all, in seconds.
 _SECONDS = 20.0
 #: How often the stop is looked at, in seconds.
 _LOOK = 0.1
@@ -190,7 +190,8 @@ class _Post(threading.Thread):
                     verify=self._tls,
                     trust_env=self._trust_env,
                     follow_redirects=False,
-                    timeout=_SECONDS / 2,
+                    # Whoever waits ends it sooner; this is for a thread that was left behind.
+                    timeout=2 * _SECONDS,
                 ) as client,
                 client.stream(
                     "POST", url, headers=headers, content=body, extensions={"trace": self._trace}

@@ -226,12 +226,16 @@ def test_a_receiver_that_speaks_something_else(post: Post) -> None:
     assert said["error"] == "no answer (RemoteProtocolError)"
 
 
+@pytest.mark.parametrize("where", ["receiver", "thread"])
 def test_one_that_does_not_answer_is_left(
-    post: Post, listener: Receiver, monkeypatch: pytest.MonkeyPatch
+    post: Post, listener: Receiver, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """When its time is over, whatever it may still say."""
+    """When its time is over, and not sooner, whatever it may still say."""
     monkeypatch.setattr(webhook, "_SECONDS", 0.4)
-    monkeypatch.setattr(webhook._Post, "run", lambda self: self.ended.wait(2))
+    if where == "receiver":
+        listener.open.clear()
+    else:
+        monkeypatch.setattr(webhook._Post, "run", lambda self: self.ended.wait(2))
     poster = hook(post, listener.url)
     post.job()
     with capture_logs() as events:
