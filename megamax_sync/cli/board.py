@@ -36,7 +36,8 @@ class Snapshot:
     converting: list[Job] = field(default_factory=list)
     queued: list[Job] = field(default_factory=list)
     failed: list[Job] = field(default_factory=list)
-    done: list[Job] = field(default_factory=list)
+    #: Each with when it became done, Unix time.
+    done: list[tuple[Job, float]] = field(default_factory=list)
 
     @classmethod
     def of(cls, store: Store | None, live: dict[str, Any] | None, now: float) -> Snapshot:
@@ -58,7 +59,7 @@ class Snapshot:
             some(JobState.PROCESSING),
             store.views.next_up(_MOST),
             some(JobState.FAILED),
-            some(JobState.DONE),
+            store.pages.done_last(_MOST),
         )
 
 
@@ -76,9 +77,9 @@ class Board:
         head = [self._title(seen), *self._problems(seen), self._counts(seen)]
         blocks = [
             ("Uploading", [self._upload(seen, one) for one in seen.uploads], len(seen.uploads)),
-            self._block(seen, "In conversion", seen.converting, JobState.PROCESSING),
-            self._block(seen, "Failed", seen.failed, JobState.FAILED),
-            self._block(seen, "Next", seen.queued, JobState.QUEUED),
+            self._block(seen, "In conversion", _since(seen.converting), JobState.PROCESSING),
+            self._block(seen, "Failed", _since(seen.failed), JobState.FAILED),
+            self._block(seen, "Next", _since(seen.queued), JobState.QUEUED),
             self._block(seen, "Done last", seen.done, JobState.DONE),
         ]
         blocks = [block for block in blocks if block[1]]
@@ -150,24 +151,21 @@ class Board:
         ]
 
     def _block(
-        self, seen: Snapshot, title: str, jobs: Sequence[Job], state: JobState
+        self, seen: Snapshot, title: str, jobs: Sequence[tuple[Job, float]], state: JobState
     ) -> tuple[str, list[list[RenderableType]], int]:
-        rows = [self._row(seen, job) for job in jobs]
+        rows = [self._row(job, seen.now - since) for job, since in jobs]
         return title, rows, max(len(rows), seen.document["counts"][state])
 
-    def _row(self, seen: Snapshot, job: Job) -> list[RenderableType]:
-        """Name, what there is to say, and since when it is like that."""
+    def _row(self, job: Job, age: float) -> list[RenderableType]:
+        """Name, what there is to say, and for how many seconds it has been like that."""
         said, style = "", ""
-        age = seen.now - job.updated_at
         if job.state is JobState.PROCESSING:
-            age = seen.now - (job.uploaded_at or job.created_at)
             said, style = job.remote_status or "", "yellow" if age > _LONG else ""
             if job.error:
                 said, style = job.error, "red"
         elif job.state is JobState.FAILED:
             said, style = job.error or "", "red"
         elif job.state is JobState.QUEUED:
-            age = seen.now - job.created_at
             said = job.error or ("" if job.ready else "still settling")
         elif job.hashid:
             said = job.hashid
@@ -203,6 +201,17 @@ class Board:
             line = line.encode("ascii", "backslashreplace").decode()
         overflow: Any = "crop" if self._plain else "ellipsis"
         return Text(line, style=style, justify=justify, no_wrap=True, overflow=overflow)
+
+
+def _since(jobs: Sequence[Job]) -> list[tuple[Job, float]]:
+    """Pair each job with the Unix time since when it has been as it is."""
+    return [(job, _moment(job)) for job in jobs]
+
+
+def _moment(job: Job) -> float:
+    if job.state is JobState.PROCESSING:
+        return job.uploaded_at or job.created_at
+    return job.created_at if job.state is JobState.QUEUED else job.updated_at
 
 
 def _shares(wanted: Sequence[int], room: int) -> list[int]:

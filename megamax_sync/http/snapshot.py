@@ -58,7 +58,7 @@ def take(instance: Instance, throughput: Throughput) -> Snapshot:
             waiting=store.pages.next_up(SHOWN),
             converting=store.pages.oldest_first(JobState.PROCESSING, SHOWN),
             failed=store.pages.newest(JobState.FAILED, SHOWN),
-            done=store.pages.newest(JobState.DONE, SHOWN),
+            done=[job for job, _ in store.pages.done_last(SHOWN)],
             done_today=store.pages.done_since(midnight(now)),
             unwritable=store.pages.unwritable(),
             limit_set=store.settings.bwlimit,

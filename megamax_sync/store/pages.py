@@ -14,6 +14,12 @@ _RARE = 2000
 #: The expression of the index ``job_links``: when a job's direct links expire, as ISO 8601.
 _EXPIRY = "CASE WHEN json_valid(direct) THEN json_extract(direct, '$[0].expires_at') END"
 _LINKED = f"FROM job INDEXED BY job_links WHERE state = 'done' AND direct IS NOT NULL AND {_EXPIRY}"
+#: The step by which a job became done. Later ones say that its file was moved, or deleted.
+_BECAME_DONE = (
+    "step.state = 'done' AND NOT EXISTS (SELECT 1 FROM history AS earlier "
+    "INDEXED BY history_by_job "
+    "WHERE earlier.job = step.job AND earlier.id < step.id AND earlier.state = 'done')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +134,27 @@ class Pages:
         sql = f"{SELECT} WHERE state = ? ORDER BY updated_at, id LIMIT ?"
         return [job_of(row) for row in self._db.read(sql, state.value, limit)]
 
+    def done_last(self, limit: int) -> list[tuple[Job, float]]:
+        """List the jobs that have become done last, each with the Unix time at which it did.
+
+        Not by their last change: new links are one, and no news of the file.
+        """
+        steps = self._db.read_tuples(
+            "SELECT job, at FROM history AS step INDEXED BY history_done "
+            f"WHERE {_BECAME_DONE} ORDER BY at DESC LIMIT ?",
+            limit,
+        )
+        marks = ",".join("?" * len(steps))
+        rows = self._db.read(f"{SELECT} WHERE id IN ({marks})", *(job for job, _ in steps))
+        jobs = {job.id: job for job in map(job_of, rows)}
+        # One may have been dropped since; what was done once stays so.
+        return [(jobs[job], at) for job, at in steps if job in jobs]
+
     # -- figures -----------------------------------------------------------------------------
 
     def done_since(self, moment: float) -> int:
         """Count the jobs that have become done since ``moment`` (Unix time)."""
-        sql = "SELECT count(*) FROM history WHERE state = 'done' AND at >= ?"
+        sql = f"SELECT count(*) FROM history AS step WHERE {_BECAME_DONE} AND at >= ?"
         return int(self._db.read_tuples(sql, moment)[0][0])
 
     def unwritable(self) -> tuple[int, str]:

@@ -132,6 +132,23 @@ def test_a_sidecar_that_cannot_be_written_is_shown(store: Store) -> None:
     assert any(re.search(r"stuck\.mkv +no sidecar in /v", line) for line in drawn(store, LIVE))
 
 
+def test_new_links_make_no_video_done_last(store: Store) -> None:
+    """Its place, and how long ago it was, are those of its end."""
+    for number, name in enumerate(("old.mkv", "new.mkv")):
+        job = add(store, name, state="done")
+        store.database.write(
+            "UPDATE history SET at = ? WHERE job = ? AND state = 'done'",
+            *(NOW - 86400 * (2 - number), job.id),
+        )
+    fresh = store.jobs.latest(b"/v/old.mkv")
+    assert fresh is not None
+    store.tracking.track(fresh, direct="[]", sidecar_due=1)
+    lines = drawn(store, LIVE)
+    new, old = (next(line for line in lines if name in line) for name in ("new.mkv", "old.mkv"))
+    assert lines.index(new) < lines.index(old)
+    assert (new.split()[-2:], old.split()[-2:]) == (["1", "d"], ["2", "d"])
+
+
 def test_a_small_screen_shows_a_part_of_each(store: Store) -> None:
     """And says how much more there is; nothing is wider or longer than the screen."""
     for number in range(20):

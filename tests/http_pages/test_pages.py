@@ -166,6 +166,14 @@ def test_a_sidecar_that_cannot_be_written_is_said(open_site: Site, anybody: http
     assert why in anybody.get(f"/jobs/{job.id}").text
 
 
+def test_new_links_make_no_video_done_last(open_site: Site, anybody: httpx.Client) -> None:
+    """They come every few days, for thousands."""
+    first, second = open_site.done("/media/a.mkv"), open_site.done("/media/b.mkv")
+    open_site.store.tracking.track(first, direct="[]", sidecar_due=1)
+    listed = anybody.get("/").text.split('id="done"')[1]
+    assert re.findall(r'data-key="(\d+)"', listed) == [str(second.id), str(first.id)]
+
+
 def test_a_queue_that_is_away_is_said(open_site: Site, anybody: httpx.Client) -> None:
     """Pages say so with 503; metrics tell the rest; when it is back, so is everything."""
     queue = Path(open_site.queue)

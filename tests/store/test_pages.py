@@ -151,6 +151,29 @@ def test_lists_of_the_overview(store: Store, add: Add, clock: TurnedClock) -> No
     assert names(store.pages.newest(JobState.QUEUED, 1)) == [b"2.mp4"]
 
 
+def test_what_was_done_last_is_told_by_when_it_was_done(
+    store: Store, add: Add, clock: TurnedClock
+) -> None:
+    """New links are a change of the job, and a move is a step of it; neither makes it done anew."""
+    jobs, began = [], clock.time
+    for name in (b"/v/a.mp4", b"/v/b.mp4", b"/v/c.mp4"):
+        clock.time += 10
+        jobs.append(add(name))
+        finish(store, jobs[-1])
+    clock.time += 10
+    first = store.jobs.get(jobs[0].id)
+    assert first is not None
+    store.tracking.track(first, direct="[]", sidecar_due=1)
+    store.moving.move_to(first, b"/v/moved.mp4", b"/v", first.stamp)
+    last = store.pages.done_last(9)
+    assert names([job for job, _ in last]) == [b"c.mp4", b"b.mp4", b"moved.mp4"]
+    assert [at - began for _, at in last] == [30, 20, 10]
+    assert store.pages.done_since(began) == 3
+    assert len(store.pages.done_last(2)) == 2
+    store.orders.forget(first)
+    assert len(store.pages.done_last(9)) == 2
+
+
 def test_figures(store: Store, add: Add, clock: TurnedClock) -> None:
     """Done since, the oldest that waits, and when links expire."""
     assert store.pages.queued_since() is None

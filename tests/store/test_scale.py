@@ -137,6 +137,7 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
     "rescue": lambda store: [rescue() for rescue in (store.journal.rescue, store.jobs.rescue)],
     "to compare": lambda store: store.twins.to_compare(None, 9),
     "next to compare": lambda store: store.twins.next_to_compare(None),
+    "done last": lambda store: store.pages.done_last(8),
     "unwritable": lambda store: store.pages.unwritable(),
     "settings": lambda store: (store.settings.paused, store.settings.bwlimit),
     "add": lambda store: store.jobs.add(
