@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_TIMEOUT = 5.0
+TIMEOUT = 5.0
 _PAUSE = 0.1
 _LONGEST = 16 << 20
 
@@ -75,7 +75,7 @@ class ControlServer(threading.Thread):
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, self._interruptible(connection):
-            connection.settimeout(_TIMEOUT)
+            connection.settimeout(TIMEOUT)
             with connection.makefile("rwb") as stream:
                 request = json.loads(stream.readline(1024))
                 stream.write(json.dumps(self._answer(str(request["ask"]))).encode() + b"\n")
@@ -104,7 +104,7 @@ class ControlServer(threading.Thread):
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         if self.is_alive():
-            self.join(_TIMEOUT)
+            self.join(TIMEOUT)
 
 
 def _shut(connection: socket.socket) -> None:
@@ -112,7 +112,7 @@ def _shut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def ask(path: str, question: str, *, timeout: float = _TIMEOUT) -> dict[str, Any] | None:
+def ask(path: str, question: str, *, timeout: float = TIMEOUT) -> dict[str, Any] | None:
     """Ask the instance that owns this socket; None when there is none, or it does not answer."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from megamax_sync.cli.instance import Instance
     from megamax_sync.store import Store
 
 #: So many jobs of each kind are read; no screen shows more.
@@ -31,6 +32,8 @@ class Snapshot:
 
     now: float
     document: dict[str, Any]
+    #: Why the instance at work makes no progress.
+    ailment: str | None = None
     uploads: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[int, Job] = field(default_factory=dict)
     converting: list[Job] = field(default_factory=list)
@@ -40,12 +43,13 @@ class Snapshot:
     done: list[tuple[Job, float]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, store: Store | None, live: dict[str, Any] | None, now: float) -> Snapshot:
+    def of(cls, store: Store | None, instance: Instance, now: float) -> Snapshot:
         """Read it from the queue, and from what the instance at work has answered."""
-        document = status_document(store, live, now=now, jobs=[])
+        document = status_document(store, instance.live, now=now, jobs=[])
+        instance.put_into(document)
         if store is None:
-            return cls(now, document)
-        uploads = list((live or {}).get("uploads", []))
+            return cls(now, document, instance.ailment)
+        uploads = list((instance.live or {}).get("uploads", []))
         jobs = {one["job"]: store.jobs.get(one["job"]) for one in uploads}
 
         def some(state: JobState) -> list[Job]:
@@ -54,6 +58,7 @@ class Snapshot:
         return cls(
             now,
             document,
+            instance.ailment,
             uploads,
             {number: job for number, job in jobs.items() if job is not None},
             some(JobState.PROCESSING),
@@ -114,6 +119,8 @@ class Board:
         daemon, lines = seen.document["daemon"], []
         if not daemon["running"]:
             lines.append(("not running: nothing is uploaded until megamax-sync is started", "red"))
+        if seen.ailment:
+            lines.append((seen.ailment, "bold red"))
         if daemon["problem"]:
             lines.append((f"{daemon['problem']}: {daemon['problem_detail']}", "bold red"))
         if daemon["paused"]:

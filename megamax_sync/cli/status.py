@@ -13,7 +13,7 @@ import typer
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, reading
-from megamax_sync.control import ask
+from megamax_sync.cli.instance import Instance, look_at
 from megamax_sync.job import Job, JobState
 from megamax_sync.state import StateFolder
 from megamax_sync.status import shown
@@ -62,18 +62,18 @@ def status(
             raise output.BadUsage("status: --watch and --json do not go together; give one of them")
         from megamax_sync.cli.watching import watch
 
-        raise typer.Exit(watch(folder, lambda: "\n".join(_plain(*_look(folder, wanted)))))
-    document, jobs, uploads = _look(folder, wanted)
+        raise typer.Exit(watch(folder, lambda: "\n".join(_plain(_look(folder, wanted)))))
+    seen = _look(folder, wanted)
     if as_json:
-        output.say_json(document)
+        output.say_json(seen.document)
     elif sys.stdout.isatty():
-        for line in _summary(document):
+        for line in _summary(seen):
             output.say(line)
-        if jobs:
+        if seen.jobs:
             output.say()
-            _table(_HEAD, _rows(jobs, uploads))
+            _table(_HEAD, _rows(seen))
     else:
-        for line in _plain(document, jobs, uploads):
+        for line in _plain(seen):
             output.say(line)
 
 
@@ -87,48 +87,53 @@ class _Wanted:
     limit: int
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """The document, the jobs in it, and the instance at work."""
+
+    document: dict[str, Any]
+    jobs: list[Job]
+    instance: Instance
+
+
 def _places(given: list[str] | None) -> list[bytes] | None:
     return [os.path.abspath(os.fsencode(os.path.expanduser(one))) for one in given or ()] or None
 
 
-def _look(
-    folder: StateFolder, wanted: _Wanted
-) -> tuple[dict[str, Any], list[Job], dict[int, dict[str, Any]]]:
-    """Return the document, the jobs in it, and the uploads under way by job."""
-    live = ask(folder.socket, "live") if folder.in_use() else None
+def _look(folder: StateFolder, wanted: _Wanted) -> _Seen:
+    instance = look_at(folder)
     with reading(folder) as store:
         jobs = []
         if store is not None:
             jobs = store.views.select(
                 states=wanted.states, under=wanted.places, order=wanted.order, limit=wanted.limit
             )
-        document = status_document(store, live, now=time.time(), jobs=jobs)
-    if live is None and folder.in_use():
-        # It owns the folder and is too busy to answer; that is running, too.
-        document["daemon"] |= {"running": True, "pid": folder.owner()}
-    return document, jobs, {one["job"]: one for one in (live or {}).get("uploads", [])}
+        document = status_document(store, instance.live, now=time.time(), jobs=jobs)
+    instance.put_into(document)
+    return _Seen(document, jobs, instance)
 
 
-def _plain(
-    document: dict[str, Any], jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]
-) -> Iterator[str]:
-    yield from _summary(document)
-    if jobs:
+def _plain(seen: _Seen) -> Iterator[str]:
+    yield from _summary(seen)
+    if seen.jobs:
         yield ""
-        yield from output.columns(_HEAD, _rows(jobs, uploads))
+        yield from output.columns(_HEAD, _rows(seen))
 
 
-def _summary(document: dict[str, Any]) -> Iterator[str]:
+def _summary(seen: _Seen) -> Iterator[str]:
+    document = seen.document
     daemon, volume = document["daemon"], document["bytes"]
     if daemon["running"]:
         since = f" since {daemon['since']}" if daemon["since"] else ""
         yield f"running as process {daemon['pid']}{since}"
     else:
         yield "not running"
-    if daemon["paused"]:
-        yield "paused: no upload is begun until megamax-sync resume"
+    if seen.instance.ailment:
+        yield f"problem: {seen.instance.ailment}"
     if daemon["problem"]:
         yield f"problem: {daemon['problem']}: {output.one_line(daemon['problem_detail'])}"
+    if daemon["paused"]:
+        yield "paused: no upload is begun until megamax-sync resume"
     if daemon["bwlimit"]:
         yield f"bandwidth limit: {human_size(daemon['bwlimit'])}/s"
     yield ", ".join(f"{count} {state}" for state, count in document["counts"].items())
@@ -141,7 +146,8 @@ def _summary(document: dict[str, Any]) -> Iterator[str]:
         yield line
 
 
-def _rows(jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]) -> list[tuple[str, ...]]:
+def _rows(seen: _Seen) -> list[tuple[str, ...]]:
+    uploads = {one["job"]: one for one in (seen.instance.live or {}).get("uploads", [])}
     return [
         (
             str(job.id),
@@ -150,7 +156,7 @@ def _rows(jobs: Sequence[Job], uploads: dict[int, dict[str, Any]]) -> list[tuple
             job.hashid or "-",
             shown(job.path) + (f"  ({output.one_line(job.error)})" if job.error else ""),
         )
-        for job in jobs
+        for job in seen.jobs
     ]
 
 

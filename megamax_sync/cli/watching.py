@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from megamax_sync.cli import output
 from megamax_sync.cli.board import Board, Snapshot
 from megamax_sync.cli.context import reading
+from megamax_sync.cli.instance import look_at
 from megamax_sync.cli.signals import Signals
-from megamax_sync.control import ask
 from megamax_sync.errors import StoreError
 from megamax_sync.state import StateFolder
 
@@ -84,15 +84,12 @@ def _on_terminal(folder: StateFolder, signals: Signals, console: object) -> int:
 
 def _look(folder: StateFolder) -> Snapshot | None:
     """Look once; None if the queue cannot be read at this moment."""
-    live = ask(folder.socket, "live", timeout=_LOOK) if folder.in_use() else None
+    instance = look_at(folder, timeout=_LOOK)
     try:
         with reading(folder) as store:
-            seen = Snapshot.of(store, live, time.time())
+            return Snapshot.of(store, instance, time.time())
     except StoreError:
         return None
-    if live is None and folder.in_use():
-        seen.document["daemon"] |= {"running": True, "pid": folder.owner()}
-    return seen
 
 
 @contextlib.contextmanager

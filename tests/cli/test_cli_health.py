@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import threading
@@ -13,9 +14,11 @@ from upload.pipeline import rig, wait_for
 
 from cli.program import Program
 from megamax_sync import health, loop
+from megamax_sync.cli.instance import look_at
 from megamax_sync.cli.run import summary
 from megamax_sync.control import ask
 from megamax_sync.job import JobState
+from megamax_sync.state import StateFolder
 
 
 def test_a_running_daemon_is_healthy_and_none_is_not(program: Program) -> None:
@@ -29,11 +32,14 @@ def test_a_running_daemon_is_healthy_and_none_is_not(program: Program) -> None:
 
 
 def test_a_stopped_daemon_is_not_healthy(program: Program) -> None:
-    """One that does not answer is as good as none."""
+    """One that does not answer is as good as none; and ``status`` calls it no running one."""
     with program.daemon() as daemon:
         daemon.process.send_signal(signal.SIGSTOP)
         try:
             assert program.run("health").status == 1
+            running, problem = program.run("status").lines()[:2]
+            assert running == f"running as process {daemon.process.pid}"
+            assert problem.startswith("problem: it does not answer")
         finally:
             daemon.process.send_signal(signal.SIGCONT)
 
@@ -60,6 +66,9 @@ def test_a_part_that_hangs_is_named_though_it_holds_the_queue(
         verdict = health.verdict(ask(socket, "parts"))
         assert "tracker" in verdict.stuck
         assert any("hang" in place for place in daemon.tracker.place())
+        folder = StateFolder(daemon.settings.state_dir)
+        ailment = look_at(folder).ailment or ""
+        assert re.search(r"stuck: .*tracker \(silent for \d+ s\)", ailment)
         go_on.set()
         wait_for(lambda: health.verdict(ask(socket, "parts")).healthy)
 

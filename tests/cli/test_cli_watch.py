@@ -16,6 +16,7 @@ from rich.console import Console
 
 from cli.program import Program, wait_until
 from megamax_sync.cli.board import Board, Snapshot, _shares
+from megamax_sync.cli.instance import Instance
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
@@ -71,9 +72,11 @@ def drawn(
     height: int = 24,
     *,
     plain: bool = False,
+    ailment: str | None = None,
 ) -> list[str]:
     """The lines of one screen."""
-    seen = Snapshot.of(store, live, NOW)
+    instance = Instance(True, live, live["pid"], ailment) if live else Instance()
+    seen = Snapshot.of(store, instance, NOW)
     console = Console(width=width, height=height, force_terminal=False, color_system=None)
     with console.capture() as capture:
         console.print(Board(plain=plain).draw(seen, width, height))
@@ -119,10 +122,11 @@ def test_problems_come_first(store: Store) -> None:
     store.settings.paused = True
     live = {**LIVE, "problem": "credentials", "problem_detail": "the service\nrejects", "bwlimit":
             2 << 20, "observer": None}  # fmt: skip
-    lines = drawn(store, live)
+    lines = drawn(store, live, ailment="stuck: tracker (silent for 90 s)")
     assert lines[0].endswith("limit 2.0 MiB/s")
-    assert lines[1].startswith("! credentials: the service\\nrejects")
-    assert lines[2].startswith("! paused")
+    assert lines[1] == "! stuck: tracker (silent for 90 s)"
+    assert lines[2].startswith("! credentials: the service\\nrejects")
+    assert lines[3].startswith("! paused")
 
 
 def test_a_sidecar_that_cannot_be_written_is_shown(store: Store) -> None:
