@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from megamax_sync import __version__
-from megamax_sync.cli import output
+from megamax_sync.cli import completion, output
 from megamax_sync.cli.context import Root
 from megamax_sync.errors import MegamaxError
 
@@ -171,6 +171,7 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run the command line; return the exit status. Nothing but a bug gets out as an exception."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     app = build(words)
+    completion.mend(words)
     gc.freeze()
     gc.enable()
     try:

@@ -7,7 +7,8 @@ import pty
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -261,3 +262,41 @@ def test_shells_can_complete(stranger: Program) -> None:
     }
     result = stranger.run(env=env)
     assert (result.status, result.lines()) == (0, ["status"])
+
+
+def test_zsh_completes_at_the_first_tab(
+    stranger: Program, require_program: Callable[[str], str]
+) -> None:
+    """In a new shell, as it is set up by ``--install-completion``; and at the second one."""
+    zsh = require_program("zsh")
+    command = stranger.home / "bin/megamax-sync"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m megamax_sync "$@"\n')
+    command.chmod(0o755)
+    env = {**stranger.env, "HOME": str(stranger.home), "TERM": "dumb", "PATH":
+           f"{command.parent}:{os.environ['PATH']}"}  # fmt: skip
+    # It asks its parent which shell it is, so that has to stay.
+    order = [zsh, "-fc", "megamax-sync --install-completion; exit $?"]
+    subprocess.run(order, env=env, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    ours, theirs = pty.openpty()
+    # Files that others may write to would be asked about.
+    rc = stranger.home / ".zshrc"
+    text = rc.read_text().replace("compinit\n", "compinit -u\n")
+    rc.write_text(text + "PS1='ready> '; preexec() { print \"<<$1>>\" }\n")
+    written = bytearray()
+    with subprocess.Popen(
+        [zsh, "-i"], env=env, cwd=stranger.home, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True,
+    ) as shell:  # fmt: skip
+        os.close(theirs)
+        try:
+            for times in (1, 2):
+                while written.count(b"ready> ") < times:
+                    written += os.read(ours, 65536)
+                os.write(ours, b"megamax-sync expl\t\n")
+                while written.count(b">>") < times:
+                    written += os.read(ours, 65536)
+        finally:
+            shell.kill()
+            os.close(ours)
+    assert re.findall(rb"<<(.*?) ?>>", bytes(written)) == [b"megamax-sync explain"] * 2
