@@ -231,6 +231,7 @@ class Application:
         return View(
             path=path or path_of(request),
             can_change=shows and self._keeper.asks,
+            has_token=self._keeper.asks,
             proof=self._keeper.form_proof(request) if self._keeper.asks else "",
             signed_in=signed_in,
         )

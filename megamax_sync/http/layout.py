@@ -30,11 +30,13 @@ _MARKS = {
 class View:
     """For whom a page is made: its path, and whether changes can be made from it.
 
-    ``proof`` goes into forms. ``signed_in``: there is something to sign out of.
+    ``has_token``: a token is set, so whoever signs in can make changes. ``proof`` goes into forms.
+    ``signed_in``: there is something to sign out of.
     """
 
     path: str
     can_change: bool
+    has_token: bool
     proof: str
     signed_in: bool
 
@@ -103,7 +105,7 @@ def _header(view: View, live: bool) -> Html:
 
 def _footer(view: View) -> Html:
     note = None
-    if not view.can_change:
+    if not view.has_token:
         note = tag(
             "span", "This page only shows. Set ", tag("code", "MEGAMAX_HTTP_TOKEN"), " to steer it."
         )

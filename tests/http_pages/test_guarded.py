@@ -566,3 +566,18 @@ def _wait_served(made: Site) -> None:
             assert client.get("/healthz").status_code == 200
             return
         assert time.monotonic() < until
+
+
+def test_only_pages_without_a_token_say_how_to_steer(
+    kept_site: Site, anybody: httpx.Client
+) -> None:
+    """Where one is set, and whoever looks has not shown it, the sign-in is what is missing."""
+    note = "This page only shows"
+    assert note in anybody.get("/").text
+    assert note in anybody.get("/nowhere").text
+    with kept_site.client(headers={"accept": "text/html"}) as client:
+        asked = client.get("/")
+        refused = client.post("/sign-in", data={"token": TOKEN}, headers={"origin": "http://evil"})
+    assert "Sign in" in asked.text
+    assert refused.status_code == 403
+    assert note not in asked.text + refused.text
