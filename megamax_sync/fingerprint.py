@@ -48,10 +48,27 @@ def regular_file(path: bytes) -> Iterator[int]:
         os.close(fd)
 
 
-def has_content(path: bytes, fingerprint: str | None, beat: Callable[[], None]) -> bool:
-    """Read a file; True when this is its content. One that cannot be read has another."""
-    try:
-        with regular_file(path) as fd:
-            return fingerprint_of(fd, beat) == fingerprint
-    except OSError:
-        return False
+class Content:
+    """What a file has in it: read at most once, and only if somebody asks."""
+
+    def __init__(
+        self,
+        path: bytes,
+        beat: Callable[[], None],
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``before`` is called before the file is read; it and ``beat`` may raise to end that."""
+        self._path = path
+        self._beat = beat
+        self._before = before
+        self._fingerprint: str | None = None
+        self.was_read = False
+
+    def __call__(self) -> str | None:
+        """Return the fingerprint; None for a file that cannot be read."""
+        if not self.was_read:
+            self._before()
+            with contextlib.suppress(OSError), regular_file(self._path) as fd:
+                self._fingerprint = fingerprint_of(fd, self._beat)
+            self.was_read = True
+        return self._fingerprint

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from megamax_sync.fingerprint import fingerprint_of, has_content
+from megamax_sync.fingerprint import Content, fingerprint_of
 
 
 @pytest.mark.parametrize("size", [0, 5, (1 << 20) + 1])
@@ -47,12 +47,22 @@ def test_only_a_regular_file_has_a_content(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("a")
     os.mkfifo(tmp_path / "pipe")
 
-    def has(name: str, fingerprint: str | None) -> bool:
-        return has_content(os.fsencode(tmp_path / name), fingerprint, lambda: None)
+    def content(name: str) -> str | None:
+        return Content(os.fsencode(tmp_path / name), lambda: None)()
 
-    assert has("a", mark)
-    assert not has("a", None)
-    assert not has("a", mark.replace(mark[-1], "0" if mark[-1] != "0" else "1"))
+    assert content("a") == mark
     for name in ("link", "none", ".", "pipe"):
-        assert not has(name, mark)
-        assert not has(name, None)
+        assert content(name) is None
+
+
+def test_a_content_is_read_when_somebody_asks_and_once(tmp_path: Path) -> None:
+    """Whoever asks again gets what was read then; who may not read now is told so beforehand."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+    asked: list[bool] = []
+    content = Content(os.fsencode(path), lambda: None, lambda: asked.append(True))
+    assert (content.was_read, asked) == (False, [])
+    first = content()
+    path.unlink()
+    assert content() == first
+    assert (content.was_read, asked) == (True, [True])

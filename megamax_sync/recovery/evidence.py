@@ -8,9 +8,8 @@ about those before they are sent.
 from __future__ import annotations
 
 import json
-import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
@@ -18,7 +17,8 @@ import structlog
 from megamax_sync import sidecar
 from megamax_sync.api.models import usable_hashid
 from megamax_sync.clock import Clock
-from megamax_sync.job import REMOTE_CONVERTED, SIDECAR_SUFFIX, FileStamp
+from megamax_sync.job import REMOTE_CONVERTED, FileStamp
+from megamax_sync.recovery.gathering import Gathering
 from megamax_sync.recovery.opening import Loss
 from megamax_sync.sidecar import Placement, Sidecar
 from megamax_sync.state import StateFolder
@@ -60,6 +60,7 @@ class Evidence:
         self._account = account
         self._adopt = adopt
         self._loss = loss
+        self._ties = Gathering(store, placement)
         self._lost_at: float | None = None
         #: The queue was lost, and what the first scan finds is not in it yet.
         self.rebuilding = False
@@ -112,6 +113,8 @@ class Evidence:
             settings.lost_at = now
         self._lost_at = settings.lost_at
         self.rebuilding = settings.rebuilding is not None
+        if self.rebuilding:
+            self._ties.gather(beat, self._is_ours)
 
     def rebuilt(self) -> None:
         """What the first scan has found is in the queue: say so, once, if there was a loss."""
@@ -120,6 +123,7 @@ class Evidence:
             counts = {state.value: n for state, n in self._store.views.counts().items() if n}
             to_look_up = self._store.jobs.rests_of_lookups()
             self._store.settings.rebuilding = None
+            self._store.ties.tidy()
             _log.warning("queue.rebuilt", **json.loads(said), jobs=counts, to_look_up=to_look_up)
         self.rebuilding = self._new = False
 
@@ -133,49 +137,53 @@ class Evidence:
 
     def _is_known(self, beat: Callable[[], None]) -> bool:
         """Look for any sidecar of this account: by names alone, until one is found."""
-        for path in self._sidecars(beat):
-            found = sidecar.read(path)
-            if found is not None and self._is_ours(found):
-                return True
-        return False
-
-    def _sidecars(self, beat: Callable[[], None]) -> Iterator[bytes]:
-        folders = self._placement.places()
-        while folders:
-            folder = folders.pop()
-            beat()
-            try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        if entry.name.endswith(SIDECAR_SUFFIX):
-                            yield entry.path
-                        elif entry.is_dir(follow_symlinks=False):
-                            folders.append(entry.path)
-            except OSError:
-                # What cannot be listed proves nothing.
-                continue
+        return any(self._is_ours(found) for _, found in self._ties.read_all(beat))
 
     # -- one file ----------------------------------------------------------------------------
 
-    def proof(self, path: bytes, root: bytes | None, stamp: FileStamp) -> Proof | None:
-        """Return what proves that this file has been uploaded, or may do so; None for nothing.
+    def proof(
+        self,
+        path: bytes,
+        root: bytes | None,
+        stamp: FileStamp,
+        content: Callable[[], str | None],
+    ) -> Proof | None:
+        """Return what proves that this file has been uploaded; None for nothing.
 
-        One that is not ``certain`` proves it if the file has its fingerprint.
+        Its sidecar does if the file has the times of the one that was sent. Else the content tells:
+        ``content`` reads it, if there is any sidecar that may be its own.
         """
         place = self._placement.of(path, root)
+        beside: list[tuple[bytes, Sidecar]] = []
         for where in dict.fromkeys((place, sidecar.beside(path))):
-            found = sidecar.read(where)
-            if found is None or not self._is_ours(found) or found.source.size != stamp.size:
+            found = self._told(where)
+            if found is None or found.source.size != stamp.size:
                 continue
-            certain = found.source.mtime_ns == str(stamp.mtime_ns)
-            if not certain and found.source.fingerprint is None:
-                continue
-            # What is, or was, a job's proves nothing of another file: that is a copy, or was moved,
-            # or its job was dropped.
-            if usable_hashid(found.hashid) and not self._store.journal.owned([found.hashid]):
-                outdated = not certain or where != place
-                return self._proof(found, where, certain=certain, outdated=outdated)
+            if found.source.mtime_ns == str(stamp.mtime_ns):
+                return self._proof(found, where, outdated=where != place)
+            beside.append((where, found))
+        # It stays the upload of that content if it is not this one.
+        self._ties.note(beside)
+        if not self._store.ties.has_size(stamp.size):
+            return None
+        fingerprint = content()
+        if fingerprint is None:
+            return None
+        for where, found in [*beside, *self._ties.left_behind(stamp.size, fingerprint, self._told)]:
+            if found.source.fingerprint == fingerprint:
+                return self._proof(found, where, outdated=True)
         return None
+
+    def _told(self, where: bytes) -> Sidecar | None:
+        """Return the sidecar that stands there, if it tells of an upload that nobody knows.
+
+        What is, or was, a job's proves nothing of another file: that is a copy, or was moved, or
+        its job was dropped.
+        """
+        found = sidecar.read(where)
+        if found is None or not self._is_ours(found) or not usable_hashid(found.hashid):
+            return None
+        return None if self._store.journal.owned([found.hashid]) else found
 
     def unsure(self, stamp: FileStamp, *, replaced: bool) -> bool:
         """Tell whether a file without a proof may have been uploaded before.
@@ -204,7 +212,7 @@ class Evidence:
     def _is_ours(self, found: Sidecar) -> bool:
         return found.service == self._service and found.account == self._account()
 
-    def _proof(self, found: Sidecar, where: bytes, *, certain: bool, outdated: bool) -> Proof:
+    def _proof(self, found: Sidecar, where: bytes, *, outdated: bool) -> Proof:
         return Proof(
             hashid=found.hashid,
             status=found.status,
@@ -218,7 +226,6 @@ class Evidence:
             direct_error=found.direct_error,
             fingerprint=found.source.fingerprint,
             sidecar=where,
-            certain=certain,
             outdated=outdated,
             look_in=self._look_in(found),
             complete=any(group.mirrors for group in found.mirrors),

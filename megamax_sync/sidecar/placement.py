@@ -61,6 +61,19 @@ class Placement:
                 inside = mirrored
         return os.path.join(self._folder, os.path.dirname(inside), name)
 
+    def video_of(self, path: bytes, sidecar: Sidecar) -> bytes:
+        """Return where the video lay for which a sidecar was written that stands at ``path``."""
+        folder = os.path.join(os.path.dirname(path), b"")
+        ours = None if self._folder is None else os.path.join(self._folder, b"")
+        if ours is not None and folder.startswith(ours):
+            inside = folder[len(ours) :]
+            for root, top in [*self._tops.items(), (b"/", _ELSEWHERE)]:
+                start = os.path.join(top, b"") if top else b""
+                if inside.startswith(start):
+                    folder = os.path.join(root, inside[len(start) :])
+        # A name is all that it may say.
+        return os.path.join(folder, os.path.basename(os.fsencode(sidecar.source.name)))
+
     def check(self, job: Job) -> None:
         """Find out whether the sidecar could be written, by writing.
 

@@ -24,6 +24,7 @@ from megamax_sync.store.pruning import Pruning
 from megamax_sync.store.resting import Resting
 from megamax_sync.store.settings import Settings
 from megamax_sync.store.sidecars import Sidecars
+from megamax_sync.store.ties import Tie, Ties
 from megamax_sync.store.tracking import Tracking
 from megamax_sync.store.twins import Twins
 from megamax_sync.store.views import Step, Tally, Views
@@ -40,6 +41,7 @@ __all__ = [
     "Step",
     "Store",
     "Tally",
+    "Tie",
 ]
 
 
@@ -71,6 +73,7 @@ class Store:
         self.journal = Journal(self.database, clock)
         self.pruning = Pruning(self.database, clock)
         self.lineage = Lineage(self.database)
+        self.ties = Ties(self.database)
         self.settings = Settings(self.database)
         self.views = Views(self.database)
         self.pages = Pages(self.database)

@@ -26,8 +26,6 @@ class Proof:
     fingerprint: str | None
     #: Where it stands.
     sidecar: bytes
-    #: The file has the very times of the one that was sent; else only its content can tell.
-    certain: bool
     #: It has to be written anew: it does not say how the file is, or stands elsewhere.
     outdated: bool
     #: Seconds until its links are asked for again, once it is done.
@@ -74,6 +72,12 @@ class Proving(JobTable):
             if not moved:
                 return
             self.note_arrival(job, proof.uploaded_at or 0.0)
+            # Who was found to be the first of its size may be a copy of this one.
+            self.database.write(
+                "UPDATE job SET cleared = 0 WHERE size = (SELECT size FROM job WHERE id = ?1) "
+                "AND state = 'queued' AND cleared = 1 AND id <> ?1",
+                job,
+            )
             if proof.status == REMOTE_CONVERTED and proof.complete:
                 self.move(
                     job,

@@ -1,8 +1,9 @@
 """Take a file for uploaded that the account already has: put there by hand, or before a loss.
 
-Nothing but size and name tells, so one listed file is only taken where no other file of ours may
+Little but size and name tells, so one listed file is only taken where no other file of ours may
 be meant: two different videos of one size and name are both sent, as a sidecar that names another
-video's upload is worse than a copy too many.
+video's upload is worse than a copy too many. Nor is one that is older than the file, or that a
+sidecar ties to another content.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import REMOTE_FAILED, Job
 from megamax_sync.store import Store
 from megamax_sync.upload.lookup import read_fingerprint
-from megamax_sync.upload.reconcile import Listed, Patience, choose
+from megamax_sync.upload.reconcile import Listed, Patience, choose, is_older, lateness
 from megamax_sync.upload.sending import open_unchanged
 
 _log = structlog.get_logger()
@@ -37,11 +38,15 @@ _COMPARED = 8
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A list: when it was asked for, until when it serves, and its files by size."""
+    """A list: when it was asked for, until when it serves, and its files by size.
+
+    ``late``: see :func:`~megamax_sync.upload.reconcile.lateness`.
+    """
 
     asked: float
     until: float
     files: list[Listed]
+    late: float
 
 
 class Listing:
@@ -60,11 +65,12 @@ class Listing:
         *,
         since: float,
         beat: Callable[[], None],
-    ) -> Sequence[Listed]:
+    ) -> tuple[Sequence[Listed], float]:
         """Return the files of one size, from a list that was asked for ``since`` this moment.
 
-        ``folder`` None: the list without one. ``since`` is a moment of ``Clock.now()``. Raises what
-        the call raises.
+        And by how many seconds their dates may lie before the moments by our clock. ``folder``
+        None: the list without one. ``since`` is a moment of ``Clock.now()``. Raises what the call
+        raises.
         """
         while not self._lock.acquire(timeout=1.0):
             beat()
@@ -76,11 +82,19 @@ class Listing:
                 files = _ask(client, folder)
                 took = self._clock.now() - now
                 until = now + took + max(_KEPT, took * _KEPT_TIMES)
-                kept = self._lists[folder] = _Kept(now, until, files)
+                late = self._lateness(client, files)
+                kept = self._lists[folder] = _Kept(now, until, files, late)
             first = bisect_left(kept.files, size, key=_size)
-            return kept.files[first : bisect_right(kept.files, size, lo=first, key=_size)]
+            last = bisect_right(kept.files, size, lo=first, key=_size)
+            return kept.files[first:last], kept.late
         finally:
             self._lock.release()
+
+    def _lateness(self, client: MegamaxClient, files: Sequence[Listed]) -> float:
+        offset = client.server_clock_offset
+        # Files have their times by the wall, which may have been set since.
+        ahead = None if offset is None else offset + self._clock.now() - self._clock.wall()
+        return lateness((one.created_at for one in files if one.created_at), ahead)
 
     def tidy(self) -> float | None:
         """Let go of what serves no longer; return the seconds until there is more of that."""
@@ -148,20 +162,39 @@ class Adoption:
         looks = [] if lost_at is None else self._patience.looks(lost_at, job.stamp.size)
         since = max((look for look in looks if look <= now), default=0.0)
         again = min((look for look in looks if look > now), default=None)
+        older: Listed | None = None
         for folder in dict.fromkeys((None, job.folder)):
-            while (remote := self._find(client, job, folder, since, beat)) is not None:
+            while (found := self._find(client, job, folder, since, beat)) is not None:
+                remote, late = found
+                if is_older(job, remote, late):
+                    older = older or remote
+                    break
                 twins = self._store.jobs.twins(job)
                 if twins and not self._are_one(job, twins, beat):
-                    # All of them, now: one alone would look as if it were meant, once its twins
-                    # have arrived.
-                    self._say_ambiguous(job, remote, twins)
-                    self._store.jobs.looked_up(job, *twins)
-                    return 0.0
+                    return self._leave(job, remote, twins, "several files could be meant")
                 if self._take(job, remote, beat):
                     return None
         if again is not None:
             return again - now
+        if older is not None:
+            return self._leave(job, older, self._store.jobs.twins(job), "it is older than the file")
         self._store.jobs.looked_up(job)
+        return 0.0
+
+    def _leave(self, job: Job, remote: Listed, twins: Sequence[Job], reason: str) -> float:
+        """Have a file sent, and all others that a listed one could be.
+
+        All of them, now: one alone would look as if it were meant, once its twins have arrived.
+        """
+        _log.warning(
+            "upload.ambiguous",
+            job=job.id,
+            path=job.path,
+            hashid=remote.hashid,
+            reason=reason,
+            others=[os.fsdecode(one.path) for one in twins[:_COMPARED]],
+        )
+        self._store.jobs.looked_up(job, *twins)
         return 0.0
 
     def _find(
@@ -171,25 +204,27 @@ class Adoption:
         folder: int | None,
         since: float,
         beat: Callable[[], None],
-    ) -> Listed | None:
+    ) -> tuple[Listed, float] | None:
+        """Return the best that a list has for a job, and how late its dates may be; or None."""
         try:
-            listed = self._listing.of_size(client, folder, job.stamp.size, since=since, beat=beat)
+            listed, late = self._listing.of_size(
+                client, folder, job.stamp.size, since=since, beat=beat
+            )
         except ServiceRefusal:
             if folder is None:
                 raise
             # A folder that is no more says nothing about the service.
             return None
-        return choose(job, listed, self._store.journal.owned(one.hashid for one in listed))
+        remote = choose(job, listed, self._not_its_own(job, listed, beat), late)
+        return None if remote is None else (remote, late)
 
-    @staticmethod
-    def _say_ambiguous(job: Job, remote: Listed, twins: Sequence[Job]) -> None:
-        _log.warning(
-            "upload.ambiguous",
-            job=job.id,
-            path=job.path,
-            hashid=remote.hashid,
-            others=[os.fsdecode(one.path) for one in twins[:_COMPARED]],
-        )
+    def _not_its_own(
+        self, job: Job, listed: Sequence[Listed], beat: Callable[[], None]
+    ) -> set[str]:
+        hashids = [one.hashid for one in listed]
+        owned = self._store.journal.owned(hashids)
+        left = [one for one in hashids if one not in owned]
+        return owned | self._store.ties.others(left, lambda: self._content(job, beat))
 
     @staticmethod
     def _are_one(job: Job, twins: Sequence[Job], beat: Callable[[], None]) -> bool:

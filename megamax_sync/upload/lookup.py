@@ -76,7 +76,7 @@ class Lookup:
         for seen in self._lists(client, job, {attempt.size for attempt in unknown}):
             beat()
             for attempt in unknown:
-                remote = self._find(attempt, seen)
+                remote = self._find(job, attempt, seen, beat)
                 if remote is not None and self._take(job, attempt, remote, beat):
                     return None
         return self._not_listed(job)
@@ -97,7 +97,9 @@ class Lookup:
         client.files(keep=seen.look)
         yield seen
 
-    def _find(self, attempt: Attempt, seen: _Seen) -> RemoteFile | None:
+    def _find(
+        self, job: Job, attempt: Attempt, seen: _Seen, beat: Callable[[], None]
+    ) -> RemoteFile | None:
         sizes = [remote.hashid for remote in seen.fitting if remote.size == attempt.size]
         latest = [remote.hashid for remote in seen.latest]
         # At one moment: who has arrived between two looks would be neither owned nor a rival.
@@ -105,6 +107,11 @@ class Lookup:
             owned = self._store.journal.owned(sizes)
             rivals = self._store.journal.rivals(attempt)
             arrived = self._store.journal.arrived_as(latest)
+        # After a loss: what a sidecar ties to another content was not sent by this attempt.
+        owned |= self._store.ties.others(
+            [one for one in sizes if one not in owned],
+            lambda: attempt.fingerprint or read_fingerprint(job.path, job.stamp, beat),
+        )
         habits = Habits.of([*seen.latest, *seen.fitting], arrived)
         return find(
             attempt,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +22,8 @@ from megamax_sync.store import Attempt
 
 #: The Date header has whole seconds.
 _CLOCK_SLACK = 2.0
+#: By how much a clock may differ that does not say what time it is, in seconds.
+UNKNOWN_CLOCK = 900.0
 #: Names that no service has a reason to change.
 _PLAIN_NAME = re.compile(rb"[0-9A-Za-z][0-9A-Za-z ._-]{0,99}")
 #: Not listed once is no proof: it is asked this often at the least …
@@ -108,12 +110,14 @@ def bears_name(attempt: Attempt, remote: RemoteFile) -> bool:
     return match_key(remote.name) == match_key(os.path.basename(attempt.path))
 
 
-def choose(job: Job, listed: Sequence[Listed], owned: Collection[str]) -> Listed | None:
+def choose(
+    job: Job, listed: Sequence[Listed], owned: Collection[str], late: float
+) -> Listed | None:
     """Return the listed file that a job's file was uploaded as, by hand or before a loss, or None.
 
-    Nothing tells it from others of its size and name, so any of them will do: best one in the job's
-    folder, then one that is converted, then the oldest. Whether another file of ours may be meant
-    is for the caller to know.
+    Nothing tells it from others of its size and name, so any of them will do that is no older
+    (:func:`is_older`, which has ``late``): best one in the job's folder, then one that is
+    converted, then the oldest. Whether another file of ours may be meant is for the caller to know.
     """
     key = match_key(job.name)
     fitting = [
@@ -125,10 +129,33 @@ def choose(job: Job, listed: Sequence[Listed], owned: Collection[str]) -> Listed
         and match_key(remote.name) == key
     ]
 
-    def rank(remote: Listed) -> tuple[bool, bool, float]:
-        return remote.folder != job.folder, remote.status != REMOTE_CONVERTED, _made(remote)
+    def rank(remote: Listed) -> tuple[bool, bool, bool, float]:
+        elsewhere, unready = remote.folder != job.folder, remote.status != REMOTE_CONVERTED
+        return is_older(job, remote, late), elsewhere, unready, _made(remote)
 
     return min(fitting, key=rank, default=None)
+
+
+def is_older(job: Job, remote: Listed, late: float) -> bool:
+    """Tell whether a listed file was made before the job's file was written last.
+
+    It is an earlier version then, or the file was only touched. ``late``: by how many seconds at
+    the most its date lies before the moment by our clock.
+    """
+    return (
+        remote.created_at is not None
+        and remote.created_at.timestamp() + late < job.stamp.mtime_ns / 1e9
+    )
+
+
+def lateness(dates: Iterable[datetime], ahead: float | None) -> float:
+    """Return by how many seconds the dates of a list may lie before the moments by our clock.
+
+    ``ahead``: by how much the service's clock is ahead of ours; None for one that does not say.
+    """
+    # Of a clock that nobody knows, an earlier version must not look younger than the file.
+    known = UNKNOWN_CLOCK if ahead is None else ahead
+    return _CLOCK_SLACK + min(map(_grain, dates), default=0.0) - known
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from megamax_sync.store import Attempt, Store
 from megamax_sync.upload.adoption import Adoption
 from megamax_sync.upload.ledger import Ledger
 from megamax_sync.upload.lookup import Lookup
+from megamax_sync.upload.reconcile import UNKNOWN_CLOCK
 from megamax_sync.upload.sending import (
     Discarded,
     OutcomeUnknown,
@@ -44,8 +45,6 @@ _log = structlog.get_logger()
 
 #: How often the lease of a long upload is prolonged, in seconds.
 _RENEW_SECONDS = 60.0
-#: By how much a service's clock may differ that does not say what time it is, in seconds.
-_UNKNOWN_CLOCK = 900.0
 
 
 class _Neutral(Exception):
@@ -302,7 +301,7 @@ class Uploader(Loop):
     def _service_time(self) -> float:
         """What the service's own clock says now, or a moment that it has certainly passed."""
         offset = self._client.server_clock_offset
-        return self.clock.now() + (-_UNKNOWN_CLOCK if offset is None else offset)
+        return self.clock.now() + (-UNKNOWN_CLOCK if offset is None else offset)
 
     def _still_ours(self, job: Job) -> bool:
         if self.progress is not None:

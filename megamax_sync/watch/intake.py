@@ -9,7 +9,7 @@ from typing import Protocol
 
 import structlog
 
-from megamax_sync.fingerprint import has_content
+from megamax_sync.fingerprint import Content
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import NewJob, Proof, Store
 from megamax_sync.store.resting import Version, newest
@@ -32,14 +32,28 @@ class Past(Protocol):
     def prepare(self, beat: Callable[[], None], /) -> None:
         """Get ready, before anything is queued. ``beat`` is called meanwhile."""
 
-    def proof(self, path: bytes, root: bytes | None, stamp: FileStamp, /) -> Proof | None:
-        """Return what proves, perhaps together with its content, that a file was uploaded."""
+    def proof(
+        self,
+        path: bytes,
+        root: bytes | None,
+        stamp: FileStamp,
+        content: Callable[[], str | None],
+        /,
+    ) -> Proof | None:
+        """Return what proves that a file was uploaded. ``content`` reads it, for its fingerprint.
+
+        That is called only where nothing else can tell.
+        """
 
     def proven(self) -> None:
         """A proof was taken."""
 
     def unsure(self, stamp: FileStamp, /, *, replaced: bool) -> bool:
         """Tell whether a file without a proof may have been uploaded all the same."""
+
+
+class _Later(Exception):
+    """No further file is to be read now."""
 
 
 @dataclass(slots=True)
@@ -49,6 +63,8 @@ class _Compared:
     later: list[tuple[Found, Need]] = field(default_factory=list)
     touched: dict[bytes, bool] = field(default_factory=dict)
     proofs: dict[bytes, Proof] = field(default_factory=dict)
+    #: So many files have been read.
+    read: int = 0
 
 
 class Intake:
@@ -185,30 +201,32 @@ class Intake:
     ) -> _Compared:
         """Read the files of which only the content can tell what they are."""
         seen = _Compared()
+
+        def go_ahead() -> None:
+            if seen.read and enough():
+                raise _Later
+
         for one in files:
             job = known.get(one.path)
             compare = job is not None and need(job, one.stamp) is Need.COMPARE
-            proof = self._proof(one, job) if ready else None
-            if proof is not None and proof.certain:
-                seen.proofs[one.path] = proof
-                continue
-            described = proof or (job if compare else None)
-            if described is None:
-                continue
-            if seen.touched and enough():
+            content = Content(one.path, self._beat, go_ahead)
+            try:
+                proof = self._proof(one, job, content) if ready else None
+                if proof is not None:
+                    seen.proofs[one.path] = proof
+                if compare and job is not None and (proof is None or content.was_read):
+                    fingerprint = content()
+                    same = fingerprint is not None and fingerprint == job.fingerprint
+                    seen.touched[one.path] = same
+            except _Later:
                 seen.later.append((one, Need.COMPARE))
-                continue
-            same = has_content(one.path, described.fingerprint, self._beat)
-            seen.touched[one.path] = same
-            if proof is not None and same:
-                seen.proofs[one.path] = proof
+            seen.read += content.was_read
         return seen
 
-    def _proof(self, one: Found, job: Job | None) -> Proof | None:
-        """Return what proves the upload of a file that nobody has tried to send yet.
-
-        One that has been replaced is compared with what it was, unless its sidecar is certain.
-        """
+    def _proof(
+        self, one: Found, job: Job | None, content: Callable[[], str | None]
+    ) -> Proof | None:
+        """Return what proves the upload of a file that nobody has tried to send yet."""
         fresh = job is None or (
             job.state is JobState.QUEUED
             and not job.ready
@@ -216,8 +234,9 @@ class Intake:
             and not self._store.journal.unknown_of(job)
         )
         asked = fresh or need(job, one.stamp) in {Need.ADD, Need.COMPARE}
-        proof = self._past.proof(one.path, one.root, one.stamp) if self._past and asked else None
-        return proof if fresh or (proof is not None and proof.certain) else None
+        if self._past is None or not asked:
+            return None
+        return self._past.proof(one.path, one.root, one.stamp, content)
 
     def _unsure(self, one: Found, *, replaced: bool = False) -> bool:
         return self._past is not None and self._past.unsure(one.stamp, replaced=replaced)

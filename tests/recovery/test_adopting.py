@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from api.fakes import FakeClock
+from structlog.testing import capture_logs
 from upload.pipeline import Rig, rig, wait_for
 
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.clock import Clock
 from megamax_sync.errors import FileChanged, FileVanished, ServiceRefusal, ServiceUnreachable
+from megamax_sync.fingerprint import Content
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.sandbox import Fault
-from megamax_sync.store import Store
+from megamax_sync.store import Store, Tie
 from megamax_sync.upload.adoption import Adoption, Listing
 from megamax_sync.upload.lookup import Lookup
 from megamax_sync.upload.reconcile import Listed
@@ -163,10 +167,17 @@ def test_after_a_loss_a_list_that_is_late_is_asked_again(tmp_path: Path) -> None
         assert made.calls("files") == lists
 
 
+#: Before all that is listed here.
+OLD = datetime(2019, 1, 1, tzinfo=UTC).timestamp()
+
+
 class Account(MegamaxClient):
     """Answers with lists that a test gives."""
 
-    def __init__(self, lists: dict[int | None, list[RemoteFile] | Exception]) -> None:
+    def __init__(
+        self, lists: dict[int | None, list[RemoteFile] | Exception], ahead: float | None = 0.0
+    ) -> None:
+        self.server_clock_offset = ahead
         self.lists = lists
         self.asked: list[int | None] = []
 
@@ -196,6 +207,7 @@ def job(tmp_path: Path) -> tuple[Store, Job]:
     """A queue with one file of ten bytes, claimed, in folder 7."""
     path = tmp_path / "a.mp4"
     path.write_bytes(b"0123456789")
+    os.utime(path, (OLD, OLD))
     store = Store(str(tmp_path / "queue.db"), Clock())
     stamp = FileStamp.of(path.lstat())
     store.jobs.add(os.fsencode(path), stamp, root=None, folder=7, ready=True, reason="found")
@@ -253,6 +265,101 @@ def test_a_folder_that_is_no_more_says_nothing(job: tuple[Store, Job]) -> None:
     assert settle(job, account) == 0.0
 
 
+#: Moments of a service that says the second, and of one that only says the day.
+EXACT, DAY = datetime(2020, 1, 1, 1, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("made", "seconds", "ahead", "taken"),
+    [
+        (EXACT, 1.0, 0.0, True),
+        (EXACT, 10.0, 0.0, False),
+        # The file is old by the service's clock, or just as young.
+        (EXACT, 10.0, -60.0, True),
+        (EXACT, -10.0, 60.0, False),
+        # Nobody knows what the service's clock says.
+        (EXACT, -600.0, None, False),
+        (EXACT, -1000.0, None, True),
+        (DAY, 86000.0, 0.0, True),
+        (DAY, 90000.0, 0.0, False),
+    ],
+)
+def test_what_is_older_than_the_file_is_another_version(
+    job: tuple[Store, Job], made: datetime, seconds: float, ahead: float | None, taken: bool
+) -> None:
+    """Made before the file was written last: to send it once too often is better than never."""
+    store, claimed = job
+    listed = remote("listed", created_at=made)
+    mtime_ns = int((made.timestamp() + seconds) * 1e9)
+    os.utime(claimed.path, ns=(mtime_ns, mtime_ns))
+    now = replace(claimed, stamp=FileStamp.of(os.lstat(claimed.path)))
+    account = Account({None: [listed], 7: []}, ahead)
+    with capture_logs() as events:
+        assert settle((store, now), account) == (None if taken else 0.0)
+    assert account.taken == ("listed" if taken else None)  # type: ignore[attr-defined]  # see settle
+    assert [one["reason"] for one in events if one["event"] == "upload.ambiguous"] == (
+        [] if taken else ["it is older than the file"]
+    )
+
+
+def test_what_is_no_older_is_taken_first(job: tuple[Store, Job]) -> None:
+    """Whatever else speaks for the older one."""
+    store, claimed = job
+    mtime = datetime(2021, 6, 1, tzinfo=UTC).timestamp()
+    os.utime(claimed.path, (mtime, mtime))
+    now = replace(claimed, stamp=FileStamp.of(os.lstat(claimed.path)))
+    account = Account({None: [remote("old", 2021, folder=7), remote("young", 2022)], 7: []})
+    assert settle((store, now), account) is None
+    assert account.taken == "young"  # type: ignore[attr-defined]  # see settle
+
+
+def test_twins_of_what_looks_older_are_sent_with_it(job: tuple[Store, Job]) -> None:
+    """It may only have been touched: then the listed one is it, and not the other."""
+    store, claimed = job
+    twin = claimed.path.replace(b"a.mp4", b"sub/a.mp4")
+    store.jobs.add(twin, claimed.stamp, root=None, folder=7, ready=True, reason="found")
+    store.jobs.to_look_up(every=True)
+    now = replace(claimed, stamp=replace(claimed.stamp, mtime_ns=time.time_ns()))
+    adoption = Adoption(store, Clock(), Listing(Clock()), first=1.0)
+    assert adoption.settle(Account({None: [remote("H")], 7: []}), now, lambda: None) == 0.0
+    assert store.jobs.rests_of_lookups() == 0
+    store.close()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_a_sidecar_ties_to_a_content_is_for_that_content(
+    job: tuple[Store, Job], same: bool
+) -> None:
+    """Whatever its name and size are."""
+    store, claimed = job
+    mark = Content(claimed.path, lambda: None)() if same else "xxh3-128:" + "0" * 32
+    assert mark is not None
+    store.ties.note([Tie("tied", mark, 10, b"/s.megamax.json")])
+    account = Account({None: [remote("tied"), remote("free", 2021)], 7: []})
+    assert settle(job, account) is None
+    assert account.taken == ("tied" if same else "free")  # type: ignore[attr-defined]  # see settle
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_lost_upload_is_not_what_a_sidecar_ties_to_another_content(
+    job: tuple[Store, Job], same: bool
+) -> None:
+    """An earlier copy of the queue may know an attempt of before that sidecar was written."""
+    store, claimed = job
+    store.journal.sending(store.journal.begin(claimed), 0.0)
+    mark = Content(claimed.path, lambda: None)() if same else "xxh3-128:" + "0" * 32
+    assert mark is not None
+    store.ties.note([Tie("H", mark, 10, b"/s.megamax.json")])
+    lookup = Lookup(store, Clock(), first=1.0)
+    unknown = store.journal.unknown_of(claimed)
+    wait = lookup.settle(Account({None: [remote("H")], 7: []}), claimed, unknown, lambda: None)
+    taken = store.jobs.get(claimed.id)
+    orphans = store.journal.orphans()
+    store.close()
+    assert taken is not None
+    assert (wait is None, taken.hashid, orphans) == (same, "H" if same else None, [])
+
+
 @pytest.mark.parametrize("error", [ServiceRefusal("no"), ServiceUnreachable("gone")])
 def test_without_a_list_nothing_is_decided(job: tuple[Store, Job], error: Exception) -> None:
     """The trouble is the caller's."""
@@ -292,7 +399,7 @@ def test_a_list_serves_for_a_burst(tmp_path: Path) -> None:
     listing = Listing(clock)
 
     def ask(since: float = 0.0) -> Sequence[Listed]:
-        return listing.of_size(account, None, 10, since=since, beat=lambda: None)
+        return listing.of_size(account, None, 10, since=since, beat=lambda: None)[0]
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:

@@ -32,7 +32,6 @@ PROOF = Proof(
     direct_error=None,
     fingerprint="xxh3-128:0",
     sidecar=b"/v/a.mp4.megamax.json",
-    certain=True,
     outdated=False,
     look_in=60.0,
     complete=True,

@@ -11,7 +11,7 @@ import pytest
 
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, Job, JobState
-from megamax_sync.store import NewJob, Store
+from megamax_sync.store import NewJob, Store, Tie
 from megamax_sync.store.pruning import BATCH
 
 S = JobState
@@ -66,6 +66,7 @@ def filled(path: Path, jobs: int) -> Store:
         "begun_at, ended_at) SELECT id, path, size, 1, 1, match_key, 'sent', 'arrived', hashid, "
         "1, 2 FROM job WHERE hashid IS NOT NULL"
     )
+    store.ties.note([Tie(f"t{n}", f"f{n}", 1000 + n, b"/s") for n in range(jobs)])
     run("INSERT INTO history (job, at, state, reason) SELECT id, 1, state, 'x' FROM job")
     return store
 
@@ -131,6 +132,11 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
     ],
     "another arrived": lambda store: store.journal.another_arrived_since(1e12),
     "owned": lambda store: store.journal.owned(["h7", "h8", "nobody's"]),
+    "ties": lambda store: (
+        store.ties.has_size(1007),
+        store.ties.of_content(1007, "f7"),
+        store.ties.others(["t7", "t8", "nobody's"], lambda: "f7"),
+    ),
     "orphans": lambda store: store.journal.orphans(),
     "outdated": lambda store: store.orders.is_outdated(first(store, S.DONE)),
     "forget": lambda store: store.orders.forget(first(store, S.DONE)),
