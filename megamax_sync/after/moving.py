@@ -35,6 +35,14 @@ class Changed(Exception):
     """The file is not, or does not stay, the one that was uploaded."""
 
 
+class Edited(Changed):
+    """It has another content, and is the file of this stamp."""
+
+    def __init__(self, reason: str, stamp: FileStamp) -> None:
+        super().__init__(reason)
+        self.stamp = stamp
+
+
 class Gone(Changed):
     """No file lies under its name."""
 

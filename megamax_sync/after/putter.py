@@ -13,7 +13,7 @@ import structlog
 
 from megamax_sync import sidecar
 from megamax_sync.after import moving
-from megamax_sync.after.moving import Changed, Gone
+from megamax_sync.after.moving import Changed, Edited, Gone
 from megamax_sync.clock import Clock
 from megamax_sync.errors import StoreFull
 from megamax_sync.fingerprint import fingerprint_of
@@ -100,7 +100,8 @@ class Putter(Loop):
         except Changed as changed:
             reason = str(changed)
             _log.warning("file.kept", job=job.id, path=job.path, hashid=job.hashid, reason=reason)
-            self._finish(letter, job, f"the video is kept: {reason}")
+            edited = changed.stamp if isinstance(changed, Edited) else None
+            self._finish(letter, job, f"the video is kept: {reason}", edited)
         except OSError as error:
             self._failed(letter, job, error)
         except _Stopped:
@@ -128,11 +129,23 @@ class Putter(Loop):
             self._report(_PART, StoreFull(f"no space left to move videos to in {where}"))
         self._store.outbox.postpone([letter], self._backoff(letter.attempts + 1))
 
-    def _finish(self, letter: Letter, job: Job, note: str) -> None:
+    def _finish(self, letter: Letter, job: Job, note: str, edited: FileStamp | None = None) -> None:
+        """Be done with a video. ``edited``: how it is now, if it has another content."""
         self._gone.pop(letter.id, None)
         with self._store.transaction():
             self._store.outbox.delivered([letter])
             self._store.outbox.noted(job, note)
+            latest = self._store.jobs.latest(job.path)
+            if edited is not None and latest is not None and latest.id == job.id:
+                # Of one that was changed in place, its time put back, the watch sees nothing.
+                self._store.jobs.add(
+                    job.path,
+                    edited,
+                    root=job.root,
+                    folder=job.folder,
+                    ready=False,
+                    reason="its content has changed since it was uploaded",
+                )
 
     def _carry_out(self, letter: Letter, job: Job) -> None:
         latest = self._store.jobs.latest(job.path)
@@ -164,7 +177,7 @@ class Putter(Loop):
         if now.size != job.stamp.size or job.fingerprint is None:
             raise Changed("the file has changed since it was uploaded")
         if fingerprint_of(fd, self._tick) != job.fingerprint:
-            raise Changed("its content has changed since it was uploaded")
+            raise Edited("its content has changed since it was uploaded", now)
         if FileStamp.of(os.fstat(fd)) != now:
             raise Changed("the file is being written")
         return now

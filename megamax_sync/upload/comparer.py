@@ -95,6 +95,9 @@ class Comparer(Loop):
             return
         fingerprint = job.fingerprint
         for other in twins.of_file(job):
+            if other.path == job.path:
+                # Changed in place, its time put back: that is why it has another job.
+                continue
             if lies(other.path, stamp) is Lies.THE_SAME:
                 if other.fingerprint is None:
                     self._wait_for(job, other)

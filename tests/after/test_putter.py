@@ -143,6 +143,19 @@ def test_a_changed_file_is_kept(shelf: Shelf, change: Callable[[Path], None], de
     assert not shelf.left()
 
 
+def test_what_has_another_content_is_queued_once(shelf: Shelf) -> None:
+    """The watch has to find it finished, and may have queued it itself by then."""
+    job = shelf.done()
+    rewrite(shelf.watched / "a.mkv")
+    shelf.put_away()
+    latest = shelf.store.jobs.latest(job.path)
+    assert latest is not None
+    assert latest.id != job.id
+    assert (latest.ready, latest.root, latest.folder) == (False, job.root, job.folder)
+    shelf.put_away()
+    assert shelf.store.jobs.latest(job.path) == latest
+
+
 @pytest.mark.parametrize("delete", [True, False])
 def test_what_was_not_sent_from_here_is_kept(shelf: Shelf, delete: bool) -> None:
     """Its stamp and fingerprint are those of the file, and say nothing of what was uploaded."""
