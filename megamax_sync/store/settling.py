@@ -90,8 +90,11 @@ class Settling(Making):
         now = self.clock.now()
         self.database.write(sql, stamp.mtime_ns, stamp.ctime_ns, stamp.dev, stamp.ino, now, job.id)
 
-    def note_waiting(self, job: Job, reason: str) -> None:
-        """Say in a queued job's ``error`` why the watch does not find its file finished."""
+    def note_waiting(self, job: Job, reason: str | None) -> None:
+        """Say in a queued job's ``error`` why the watch does not find its file finished.
+
+        None: there is nothing to be said.
+        """
         sql = (
             "UPDATE job SET error = ?, updated_at = ? "
             "WHERE id = ? AND state = 'queued' AND ready = 0"

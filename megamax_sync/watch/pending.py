@@ -24,6 +24,8 @@ class Pending:
     found: float
     #: Somebody handed it in by its name.
     named: bool = False
+    #: A job waits for it, and is told why it is not finished.
+    asked: bool = False
     #: None before the first look, unless it seemed finished before.
     settling: Settling | None = None
     waits: Waits | None = None
@@ -74,11 +76,13 @@ class PendingFiles:
         """How many will be known soon; see :attr:`Pending.soon`."""
         return len(self._files) - len(self._long)
 
-    def add(self, path: bytes, root: bytes | None, due: float, *, named: bool = False) -> None:
+    def add(self, path: bytes, root: bytes | None, due: float) -> Pending:
         """Begin to wait for a file."""
-        self._files[path] = Pending(root, due, due, named, self._finished.pop(path, None))
+        pending = Pending(root, due, due, settling=self._finished.pop(path, None))
+        self._files[path] = pending
         self._unseen.add(path)
         heapq.heappush(self._heap, (due, path))
+        return pending
 
     def put_off(self, path: bytes, due: float) -> None:
         """Have it looked at at another moment than before."""

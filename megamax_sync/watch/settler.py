@@ -86,9 +86,18 @@ class Settler:
         self._said_unknown = False
         self.pending = PendingFiles()
 
-    def add(self, path: bytes, root: bytes | None, *, named: bool = False) -> None:
-        """Begin to wait for a file; the first look is due at once. ``named``: it was handed in."""
-        self.pending.add(path, root, self._clock.monotonic(), named=named)
+    def add(self, path: bytes, root: bytes | None) -> Pending:
+        """Begin to wait for a file; the first look is due at once."""
+        return self.pending.add(path, root, self._clock.monotonic())
+
+    def adopt(self, path: bytes, root: bytes | None, *, named: bool) -> None:
+        """Wait for a file for which a job waits. ``named``: it was handed in."""
+        pending = self.pending.get(path) or self.add(path, root)
+        pending.asked = True
+        pending.named = pending.named or named
+        if pending.waits is not None:
+            # It was said before there was this job.
+            self._tell_job(path, pending.waits)
 
     def look_at_due(self, until: float) -> None:
         """Look at what is due, and queue what is finished, until this moment."""
@@ -187,14 +196,23 @@ class Settler:
         if again or pending.waits is None or pending.waits.kind != waits.kind:
             pending.said = now
             _log.info("file.waiting", path=path, reason=waits.reason)
-            job = None if waits.kind == "quiet" else self._store.jobs.latest(path)
-            if job is not None:
-                self._store.jobs.note_waiting(job, waits.reason)
+            if pending.asked:
+                self._tell_job(path, waits)
         soon = pending.soon
         self.pending.wait(path, waits, now + waits.seconds)
         if soon and not pending.soon:
             # Who waits until all is settled waits for this one no longer.
             self._store.database.wake()
+
+    def _tell_job(self, path: bytes, waits: Waits) -> None:
+        """Have the job of this path say why it waits; of one that only has to be quiet, nothing.
+
+        Who waits for the job does not wait for what may never come.
+        """
+        reason = None if waits.kind == "quiet" else waits.reason
+        job = self._store.jobs.latest(path)
+        if job is not None and job.error != reason:
+            self._store.jobs.note_waiting(job, reason)
 
     def _queue(self, finished: Sequence[Found], until: float) -> None:
         later = self._intake.take(finished, enough=lambda: self._clock.monotonic() >= until)

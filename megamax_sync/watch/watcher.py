@@ -229,6 +229,5 @@ class Watcher(Loop):
     def _adopt_unsettled(self) -> None:
         unsettled, mark = self._store.jobs.unsettled_since(self._unsettled_mark)
         for path, root in unsettled:
-            if path not in self._settler.pending:
-                self._settler.add(path, root or self._root_of(path), named=root is None)
+            self._settler.adopt(path, root or self._root_of(path), named=root is None)
         self._unsettled_mark = mark

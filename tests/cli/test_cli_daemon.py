@@ -246,6 +246,34 @@ def test_scan_beside_a_daemon_leaves_a_file_that_keeps_changing(program: Program
     assert b"still changing" in out
 
 
+def test_scan_beside_a_daemon_leaves_what_that_has_long_found_unfinished(program: Program) -> None:
+    """The daemon has said before what each of them waits for; nobody waits for them again."""
+    path = program.video("open.mp4")
+    os.truncate(program.video("holes.mp4", 0), 1 << 20)
+    program.video("part.mp4.aria2")
+    program.video("part.mp4")
+    names = ["holes.mp4", "open.mp4", "part.mp4"]
+    with open(path, "ab"), program.daemon() as daemon:
+
+        def told() -> set[str]:
+            return {
+                os.path.basename(one["path"])
+                for one in daemon.events()
+                if one["event"] == "file.waiting" and "quiet" not in one["reason"]
+            }
+
+        wait_until(lambda: told() == set(names))
+        result = program.run("--scan", "--json")
+        assert result.status == 0
+        waiting = {os.path.basename(one["path"]): one["reason"] for one in result.json()["waiting"]}
+        assert sorted(waiting) == names
+        assert waiting["open.mp4"].startswith("open for writing (pid ")
+        result = program.run("upload", path, "--wait")
+        assert result.status == 0
+        (said,) = [line for line in result.lines() if line.startswith("waiting ")]
+        assert said.startswith(f"waiting {os.fsdecode(path)}: open for writing (pid ")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_a_scan_leaves_the_daemon_alone(
     program: Program, faults: FaultScript, number: int

@@ -16,6 +16,7 @@ from megamax_sync.watch import probe, unreadable
 from megamax_sync.watch import settler as settler_module
 from megamax_sync.watch import walker as walker_module
 from megamax_sync.watch import watcher as watcher_module
+from megamax_sync.watch.pending import Pending
 from megamax_sync.watch.rules import Rules
 from megamax_sync.watch.settle import Signs
 from megamax_sync.watch.watcher import Watcher
@@ -548,10 +549,11 @@ def most_waiting(field: Field, watcher: Watcher) -> int:
     """Run to the end; return how many files waited at once at the most."""
     most, real = 0, watcher._settler.add
 
-    def counted(path: bytes, root: bytes | None, *, named: bool = False) -> None:
+    def counted(path: bytes, root: bytes | None) -> Pending:
         nonlocal most
-        real(path, root, named=named)
+        pending = real(path, root)
         most = max(most, watcher._settler.pending.soon)
+        return pending
 
     watcher._settler.add = counted  # type: ignore[method-assign] # it is looked at, not replaced
     field.run(watcher)
