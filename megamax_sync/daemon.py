@@ -17,6 +17,7 @@ from megamax_sync.clock import Clock, iso
 from megamax_sync.config import Settings
 from megamax_sync.control import ControlServer
 from megamax_sync.errors import StoreError
+from megamax_sync.job import JobState
 from megamax_sync.loop import Pulse
 from megamax_sync.meters import Meters
 from megamax_sync.recovery import open_queue
@@ -157,11 +158,12 @@ class Daemon:
         return self.troubles.disk_full() or (Problem("watch", unwatched) if unwatched else None)
 
     def _is_idle(self, gate: Gate) -> bool:
-        # Nobody probes the upload host while nothing is to be sent.
+        # Nobody probes the upload host while nothing is to be sent; what is claimed is the probe's.
         with contextlib.suppress(StoreError):
             return (
                 gate is self.upload_gate
                 and self.store.jobs.next_claim(cleared=self.settings.dedupe) is None
+                and not self.store.views.counts()[JobState.UPLOADING]
             )
         return False
 

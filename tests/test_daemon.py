@@ -490,6 +490,21 @@ def test_a_daemon_that_cannot_be_built_closes_what_it_opened(
         assert not [path for path in open_paths() if path.startswith(folder.path)]
 
 
+def test_an_upload_host_that_is_probed_stays_a_problem_meanwhile(tmp_path: Path) -> None:
+    """The only file is in the hands of the probe, so that none waits to be sent."""
+    with rig(tmp_path) as made:
+        made.faults.add("upload", Fault.lost_answer(), 1)
+        made.faults.add("files", Fault.hold(), 1)
+        made.put("a.mp4")
+        made.start(TIMEOUT_SECONDS="60")
+        wait_for(lambda: made.calls("files"))
+        assert made.said("service.paused")
+        assert made.daemon.live()["problem"] == "unreachable"
+        made.faults.release()
+        made.wait_done("a.mp4")
+        wait_for(lambda: made.daemon.problem() is None)
+
+
 def test_the_service_away_from_the_start_is_waited_for(tmp_path: Path) -> None:
     """Nobody listens at first; once somebody does, the file is sent without a restart."""
     with socket.socket() as listener:
