@@ -75,4 +75,4 @@ def _say(findings: list[Finding], status: int, *, as_json: bool) -> None:
     for finding in findings:
         output.say(f"{finding.level:<8} {finding.check}: {output.one_line(finding.text)}")
         if finding.remedy:
-            output.say(f"{'':<8} → {output.one_line(finding.remedy)}")
+            output.say(f"{'':<8} {output.signs('→')} {output.one_line(finding.remedy)}")

@@ -247,6 +247,6 @@ def _say_next(places: Places) -> None:
     )
     # What systemd hands on is a copy that it makes at the start.
     output.say(
-        f"another login or key: {places.config}/megamax_login, …_key, "
+        f"another login or key: {places.config}/megamax_login, {output.signs('…')}_key, "
         f"then systemctl {scope}restart megamax-sync"
     )

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import replace
 
+from megamax_sync.cli import output
 from megamax_sync.cli.likeness import Likeness, Verdict
 from megamax_sync.clock import Clock
 from megamax_sync.config import Settings
@@ -119,7 +120,8 @@ class Judge:
 
 def target(size: int, folder: int | None) -> str:
     """Say how much would go where: ``24.1 KiB → folder 12``."""
-    return f"{human_size(size)} → folder {'none' if folder is None else folder}"
+    where = "none" if folder is None else folder
+    return output.signs(f"{human_size(size)} → folder {where}")
 
 
 def _known(one: Found, job: Job | None, then: FileStamp | None) -> Verdict:

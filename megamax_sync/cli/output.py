@@ -144,6 +144,18 @@ def one_line(text: str) -> str:
     )
 
 
+def signs(text: str) -> str:
+    """Render the signs in a text of our own as stdout can hold them: arrows, and dots.
+
+    Not for names, nor for what may be read by a program: there an escape is right.
+    """
+    try:
+        "→…".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return text.replace("→", "->").replace("…", "...")
+    return text
+
+
 def moment(unix: float) -> str:
     """Render Unix time for people, in their own zone: ``2023-04-15 03:15:21``."""
     return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -136,7 +136,7 @@ def _say_history(steps: list[dict[str, Any]]) -> None:
         # A clock that was set back in between has no say in how long it took.
         passed = "" if before is None or at < before else _passed((at - before).total_seconds())
         before = at
-        reason = output.one_line(step["reason"])
+        reason = output.signs(output.one_line(step["reason"]))
         output.say(f"  {step['at']}  {passed:>12}  {step['state']:<10}  {reason}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sqlite3
 
 from cli.program import Program, wait_until
@@ -225,3 +226,15 @@ def test_any_locale_takes_any_name(program: Program) -> None:
     assert program.run("--scan", env=env).status == 0
     assert r"\u65e5\u672c" in program.run("status", env=env).out
     assert json.loads(program.run("status", "--json", env=env).out)["counts"]["done"] == 1
+
+
+def test_any_locale_shows_our_own_signs(program: Program) -> None:
+    """As a terminal without UTF-8 can: an arrow is no escape to be puzzled out."""
+    program.video("a.mp4")
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert "(2.0 KiB -> folder none)" in program.run("--scan", "--dry-run", env=plain).out
+    assert program.run("--scan", env=plain).status == 0
+    assert re.search(r"onqueue -> \w+", program.run("show", "1", env=plain).out)
+    assert re.search(r"onqueue → \w+", program.run("show", "1", env={"PYTHONUTF8": "1"}).out)
+    remedies = program.run("check", env={**plain, "MEGAMAX_WATCH": "/nowhere"}).out
+    assert re.search(r"^ +-> make it", remedies, re.MULTILINE)
