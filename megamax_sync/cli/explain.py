@@ -16,6 +16,7 @@ from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.state import StateFolder
 from megamax_sync.status import shown
 from megamax_sync.store import Store
+from megamax_sync.watch.need import Need, need
 from megamax_sync.watch.rules import Unwanted
 from megamax_sync.watch.scanner import Found
 
@@ -64,16 +65,14 @@ class _Explanation:
             status = os.lstat(path)
         except OSError as error:
             return self._missing(job, error)
-        # A job that was handed in goes on whatever the rules say.
-        root = job.root if job else self._rules.root_of(path)
         if stat.S_ISDIR(status.st_mode):
             return "a folder; explain takes files"
-        handed_in = job is not None and root is None
-        unwanted = None if handed_in else self._unwanted(path, status)
-        if unwanted is not None and (job is None or job.state is JobState.SKIPPED):
+        unwanted = self._against(path, status, job)
+        if unwanted is not None:
             return unwanted.reason
         if not stat.S_ISREG(status.st_mode):
             return "no regular file"
+        root = job.root if job else self._rules.root_of(path)
         one = Found(path, root, FileStamp.of(status))
         from megamax_sync.cli.judge import Judge
 
@@ -98,6 +97,20 @@ class _Explanation:
             hashid = f" as {job.hashid}" if job.hashid else ""
             return f"{job.state}{hashid}{detail}; the file is not there: {error.strerror}"
         return None if isinstance(error, FileNotFoundError) else f"unreadable: {error.strerror}"
+
+    def _against(self, path: bytes, status: os.stat_result, job: Job | None) -> Unwanted | None:
+        """Return the rule that decides against what lies there, if one is asked at all.
+
+        None is about the version of a file that a job has already; a queued job's file only has
+        to be large enough, unless it was handed in.
+        """
+        what = need(job, FileStamp.of(status)) if stat.S_ISREG(status.st_mode) else Need.ADD
+        if what in {Need.ADD, Need.COMPARE, Need.RETURN}:
+            return self._unwanted(path, status)
+        handed_in = job is not None and job.root is None
+        if what is not Need.UPDATE or (handed_in and status.st_size):
+            return None
+        return self._rules.unwanted_size(status.st_size)
 
     def _unwanted(self, path: bytes, status: os.stat_result) -> Unwanted | None:
         root = self._rules.root_of(path)

@@ -98,6 +98,44 @@ def test_what_the_queue_knows_is_said(program: Program) -> None:
     assert "outside the watched folders" in explained(program, elsewhere)
 
 
+def test_a_rule_decides_about_what_has_taken_the_place_of_a_known_file(program: Program) -> None:
+    """What is done stays done whatever the rules say now; its successor is held to them."""
+    names = ["small.mkv", "empty.mkv", "excluded.mkv", "link.mkv", "same.mkv"]
+    small, empty, excluded, link, same = (program.video(name) for name in names)
+    outside = program.video("outside.mkv", folder=program.home)
+    assert program.run("--scan").status == 0
+    assert program.run("upload", outside, "--wait").status == 0
+    program.env |= {
+        "MEGAMAX_EXCLUDE": "excluded.*,same.*",
+        "MEGAMAX_MIN_SIZE": "1000",
+        "MEGAMAX_SETTLE_SECONDS": "0",
+    }
+    program.video("small.mkv", 500)
+    program.video("empty.mkv", 0)
+    program.video("excluded.mkv", 3000)
+    program.video("outside.mkv", 3000, folder=program.home)
+    os.unlink(link)
+    os.symlink(same, link)
+    assert "MEGAMAX_MIN_SIZE 1000" in explained(program, small)
+    assert explained(program, empty) == "empty file"
+    assert "MEGAMAX_EXCLUDE pattern 'excluded.*'" in explained(program, excluded)
+    assert explained(program, link) == "a symbolic link, which is not followed"
+    assert explained(program, same).startswith("done as ")
+    assert explained(program, outside).startswith("outside the watched folders")
+
+
+def test_a_file_that_is_queued_is_held_to_its_size_alone(program: Program) -> None:
+    """It goes whatever it is called; what the watch will skip is said."""
+    named, shrunk = program.video("named.mkv", 500), program.video("shrunk.mkv")
+    program.env["MEGAMAX_MIN_SIZE"] = "1000"
+    program.env["MEGAMAX_SETTLE_SECONDS"] = "0"
+    program.run("upload", named, shrunk)
+    program.env["MEGAMAX_EXCLUDE"] = "*"
+    assert explained(program, named).startswith("queued as job 1")
+    program.video("shrunk.mkv", 0)
+    assert explained(program, shrunk) == "empty file"
+
+
 def test_what_lies_below_a_link_is_not_taken_for_wanted(program: Program) -> None:
     """The scan does not follow links to folders, and explain says so, naming the link."""
     elsewhere = program.home / "elsewhere"
