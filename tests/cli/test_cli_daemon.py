@@ -274,6 +274,26 @@ def test_scan_beside_a_daemon_leaves_what_that_has_long_found_unfinished(program
         assert said.startswith(f"waiting {os.fsdecode(path)}: open for writing (pid ")
 
 
+@pytest.mark.parametrize(
+    "later", [{"MEGAMAX_EXCLUDE": "a.*"}, {"MEGAMAX_EXTENSIONS": "mkv"}, {"MEGAMAX_WATCH": "other"}]
+)
+def test_what_is_queued_is_sent_whatever_the_settings_leave_out_later(
+    program: Program, later: dict[str, str]
+) -> None:
+    """A name is judged when its job is made; what takes the file's place is judged anew."""
+    (program.home / "other").mkdir()
+    path = program.video("a.mp4")
+    assert program.run("pause").status == 0
+    assert program.run("--scan").status == 75
+    with program.daemon(env=later) as daemon:
+        assert program.run("resume").status == 0
+        daemon.wait_for("job.done", path=os.fsdecode(path))
+    assert os.path.exists(path + b".megamax.json")
+    program.video("a.mp4", 3000)
+    assert program.run("--scan", env=later).status == 0
+    assert program.counts() == {"done": 1}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupting_a_scan_leaves_the_daemon_alone(
     program: Program, faults: FaultScript, number: int
