@@ -24,7 +24,13 @@ from figures import Figures
 from pages import bench_pages
 from queues import bench_peers, bench_queue, bench_tracking, own_python
 from sending import bench_large, bench_many, bench_start
-from watching import bench_close_to_upload, bench_idle, bench_million, bench_scan
+from watching import (
+    bench_close_to_upload,
+    bench_idle,
+    bench_million,
+    bench_scan,
+    bench_stopped,
+)
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
@@ -47,6 +53,7 @@ BENCHES: dict[str, Callable[[Figures, Path, argparse.Namespace], object]] = {
     "chunks": lambda figures, folder, options: bench_chunks(figures, folder, options.size // 4),
     "many": lambda figures, folder, options: bench_many(figures, folder, options.files),
     "scan": lambda figures, folder, options: bench_scan(figures, folder, options.entries),
+    "stopped": lambda figures, folder, options: bench_stopped(figures, folder, options.entries),
     "million": lambda figures, folder, options: bench_million(
         figures, folder, options.entries * 10
     ),

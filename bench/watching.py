@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -29,6 +30,8 @@ from megamax_sync.store import Store
 
 _ROUNDS = 5
 _IDLE_SECONDS = 20.0
+#: How many events the kernel keeps for each watcher that is to begin from now on.
+_EVENTS_KEPT = Path("/proc/sys/fs/inotify/max_queued_events")
 
 
 def bench_scan(figures: Figures, folder: Path, entries: int) -> None:
@@ -130,6 +133,53 @@ def _scan_unknown(figures: Figures, folder: Path, entries: int) -> None:
             below=90,
         )
         running.stop()
+
+
+def bench_stopped(figures: Figures, folder: Path, files: int) -> None:
+    """Files that come while the daemon is stopped, more than the kernel keeps events for."""
+    figures.begin(
+        "stopped",
+        f"{files:,} files in {files // 100:,} folders, made while the daemon is stopped by "
+        "SIGSTOP, so that the kernel's queue of events overflows; uploads are paused, and the next "
+        "periodic rescan is an hour away. Times are from SIGCONT.",
+    )
+    for kept in (_EVENTS_KEPT.read_text().strip(), "64"):
+        _come_while_stopped(figures, folder / kept, files, kept)
+
+
+def _come_while_stopped(figures: Figures, folder: Path, files: int, kept: str) -> None:
+    folders = [folder / "drop" / f"{number:04}" for number in range(files // 100)]
+    for below in folders:
+        below.mkdir(parents=True)
+    settings = environment(folder, MEGAMAX_SETTLE_SECONDS="0", MEGAMAX_RESCAN_SECONDS="3600")
+    subprocess.run([PROGRAM, "pause"], env=settings, check=True, stdout=subprocess.DEVNULL)
+    before = _EVENTS_KEPT.read_text()
+    try:
+        if kept != before.strip():
+            _EVENTS_KEPT.write_text(kept)
+        with daemon(settings) as running:
+            running.wait_for(_scanned)
+            os.kill(running.pid, signal.SIGSTOP)
+            for below in folders:
+                for name in range(100):
+                    (below / f"video {name:03}.mkv").write_bytes(b"video")
+            began = time.perf_counter()
+            os.kill(running.pid, signal.SIGCONT)
+            queued, first, overflowed = 0, 0.0, False
+            for event in running.events():
+                overflowed = overflowed or event["event"] == "watch.overflowed"
+                queued += event["event"] == "file.queued"
+                first = first or (time.perf_counter() - began if queued else 0.0)
+                if queued == files:
+                    break
+            last = time.perf_counter() - began
+            running.stop()
+    finally:
+        _EVENTS_KEPT.write_text(before)
+    if not overflowed:
+        raise SystemExit("the kernel's queue of events did not overflow")
+    figures.add(f"{kept} events kept: the first is queued after", first, "s")
+    figures.add(f"{kept} events kept: all are queued after", last, "s", below=10)
 
 
 def _fill(folder: Path, drop: Path) -> None:
