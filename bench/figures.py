@@ -36,8 +36,9 @@ _TAIL = """
 
 `make bench` measures everything and writes this file and both plots anew. It needs about 8 GB of
 free space in the temporary folder, a limit on inotify watches (`fs.inotify.max_user_watches`) above
-21,000, root's rights for one part (it sets `fs.inotify.max_queued_events`), and of Debian `find`, `curl`, `openssl`, `gcc` and `libssl-dev`: what curl is measured
-against sends to a receiver in C (`sink.c`). Other queues and matplotlib are installed into an
+21,000, root's rights for one part (it lowers `fs.inotify.max_queued_events` for a while), and of
+Debian `find`, `curl`, `openssl`, `gcc` and `libssl-dev`: what curl is measured against sends to a
+receiver in C (`sink.c`). Other queues and matplotlib are installed into an
 environment of the bench's own (`requirements.txt`). `make bench BENCH_ARGS='--only scan'` measures
 one part and prints it, no more; `--size`, `--files` and `--entries` measure less. The page cache is
 warm in all of it, and MEGAMAX_API_RATE is 0.

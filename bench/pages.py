@@ -98,6 +98,12 @@ def _fill(folder: Path, jobs: int) -> None:
             "1.7e9 + v FROM n",
             (jobs,),
         )
+        for seconds, state in ((-20, "queued"), (-10, "uploading"), (-5, "processing"), (0, None)):
+            connection.execute(
+                "INSERT INTO history (job, at, state, reason) "
+                "SELECT id, updated_at + ?, coalesce(?, state), '' FROM job ORDER BY id",
+                (seconds, state),
+            )
 
 
 def _requests(figures: Figures, client: httpx.Client, pid: int, jobs: int) -> None:

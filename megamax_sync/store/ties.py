@@ -27,9 +27,13 @@ class Ties:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        #: Whether there is any, as far as is known: of most queues there is none, and every new
+        #: file is asked about. Nobody else writes them while an instance works on the queue.
+        self._any: bool | None = None
 
     def note(self, ties: Iterable[Tie]) -> None:
         """Write down what sidecars say."""
+        self._any = True
         self._db.write_each(
             "REPLACE INTO tie (hashid, fingerprint, size, sidecar) VALUES (?, ?, ?, ?)",
             [(one.hashid, one.fingerprint, one.size, one.sidecar) for one in ties],
@@ -37,7 +41,11 @@ class Ties:
 
     def has_size(self, size: int) -> bool:
         """Tell whether a file of this size may be one of the contents."""
-        return self._db.read_one("SELECT 1 FROM tie WHERE size = ? LIMIT 1", size) is not None
+        if self._any is None:
+            self._any = self._db.read_one("SELECT 1 FROM tie LIMIT 1") is not None
+        return self._any and (
+            self._db.read_one("SELECT 1 FROM tie WHERE size = ? LIMIT 1", size) is not None
+        )
 
     def of_content(self, size: int, fingerprint: str) -> list[Tie]:
         """Return what is known to be of this content."""
@@ -70,3 +78,4 @@ class Ties:
         self._db.write(
             "DELETE FROM tie WHERE EXISTS (SELECT 1 FROM job WHERE job.hashid = tie.hashid)"
         )
+        self._any = None

@@ -105,6 +105,9 @@ class Observer:
         self._handle_event = self._inotify.handle_event
         self._inotify.handle_event = self._raw
         self._watches: dict[bytes, tuple[ObservedWatch, bytes]] = {}
+        #: Watched paths of which events were lost since anybody came to them: another folder may
+        #: lie there now, and the watch may be that of a folder which has moved.
+        self._stale: set[bytes] = set()
 
     def start(self) -> None:
         """Begin to dispatch."""
@@ -137,12 +140,28 @@ class Observer:
                 self._observer.unschedule(known[0])
 
     def covers(self, folder: bytes) -> bool:
-        """Tell whether this very folder is watched: below the limit on watches it may not be."""
+        """Tell whether this very folder is watched: below the limit on watches it may not be.
+
+        After a loss of events, its watch is taken anew when it is asked about for the first time.
+        """
+        holding = self._holding(folder)
+        for _, group, path in holding:
+            if path in self._stale:
+                self._watch_anew(group, path)
+        self._stale.difference_update(path for _, _, path in holding)
         # watchdog notes a folder that may not be read as watched by -1.
-        return any(
-            group._active_callbacks_by_path.get(path, -1) >= 0
-            for _, group, path in self._holding(folder)
-        )
+        return any(group._active_callbacks_by_path.get(path, -1) >= 0 for _, group, path in holding)
+
+    @staticmethod
+    def _watch_anew(group: Any, path: bytes) -> None:
+        """Put right which folder a path is watched as; one that is still the same keeps its watch.
+
+        A folder that was moved meanwhile keeps the path that it had until its new one is watched.
+        """
+        with group._lock, contextlib.suppress(OSError):
+            if group.is_active and path in group._active_callbacks_by_path:
+                group._active_callbacks_by_path[path] = -1
+                group._add_callback(path)
 
     def watch_below(self, folder: bytes) -> bool:
         """Watch a folder that has no watch, and all below it; True if it has one now."""
@@ -210,12 +229,25 @@ class Observer:
         return None if emitter is None else emitter._inotify
 
     def _raw(self, event: Any) -> None:
-        """Pass a raw event on, and notice what watchdog keeps to itself."""
+        """Pass a raw event on, and notice what watchdog keeps to itself.
+
+        A lost event is not passed on: watchdog would take away all watches, and add them anew. Each
+        that is taken away makes an event, so that with more folders than the kernel keeps events
+        for (``fs.inotify.max_queued_events``) the queue overflows again, for ever.
+        """
+        if event.is_queue_overflow:
+            groups = (self._group(watch) for watch, _ in list(self._watches.values()))
+            self._stale = {
+                path
+                for group in groups
+                if group is not None
+                for path in list(group._active_callbacks_by_path)
+            }
+            self._lost("the kernel's queue of events overflowed")
+            return
         try:
             self._handle_event(event)
         except Exception as error:  # noqa: BLE001 - it would end the reader, and nobody would know
             self._lost(f"watchdog failed ({type(error).__name__}: {error})")
-        if event.is_queue_overflow:
-            self._lost("the kernel's queue of events overflowed")
-        elif event.mask & _IN_UNMOUNT:
+        if event.mask & _IN_UNMOUNT:
             self._lost("a file system was unmounted")

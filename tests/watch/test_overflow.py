@@ -70,6 +70,46 @@ def fill(drop: Path, files: int) -> None:
         (drop / str(number // 1000) / f"{number}.mkv").write_bytes(b"x")
 
 
+@pytest.fixture
+def few_events() -> Iterator[int]:
+    """Have the kernel keep 64 events; skips where that is not allowed."""
+    if not os.access(QUEUED_EVENTS, os.W_OK):
+        pytest.skip("only root may lower fs.inotify.max_queued_events")
+    usual = QUEUED_EVENTS.read_text()
+    QUEUED_EVENTS.write_text("64")
+    yield 64
+    QUEUED_EVENTS.write_text(usual)
+
+
+def test_a_loss_of_events_makes_no_other(tmp_path: Path, few_events: int) -> None:
+    """With more folders than events are kept: to watch each anew would overflow for ever.
+
+    Folders that were moved and replaced meanwhile are watched under the names that they have now.
+    """
+    drop = tmp_path / "drop"
+    for number in range(few_events * 4):
+        (drop / str(number)).mkdir(parents=True)
+
+    def losses() -> int:
+        return (tmp_path / "log").read_text().count("watch.overflowed")
+
+    with daemon(tmp_path) as process:
+        process.send_signal(signal.SIGSTOP)
+        for number in range(few_events * 2):
+            (drop / str(number) / "a.mkv").write_bytes(b"x")
+        (drop / "200").rename(drop / "moved")
+        (drop / "201").rename(drop / "200")
+        process.send_signal(signal.SIGCONT)
+        until(lambda: queued(tmp_path) == few_events * 2, 30)
+        # Nothing is scanned any more from here on but what an event names.
+        (drop / "0" / "b.mkv").write_bytes(b"x")
+        (drop / "200" / "b.mkv").write_bytes(b"x")
+        until(lambda: queued(tmp_path) == few_events * 2 + 2, 30)
+        until(lambda: (drop / "moved" / "c.mkv").write_bytes(b"x"), 1)
+        until(lambda: queued(tmp_path) == few_events * 2 + 3, 30)
+    assert losses() == 1
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("limit", [None, 64])
 def test_no_file_is_missed_by_a_process_that_was_stopped(tmp_path: Path, limit: int | None) -> None:
