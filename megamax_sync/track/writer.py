@@ -158,6 +158,12 @@ class SidecarWriter:
         """
         if job.sidecar not in {None, self._placement.path(job)}:
             self._remove(job, job.moved_from, job.sidecar)
+        if job.moved_from is not None:
+            # Its folder may have been renamed before the video was: the sidecar went along.
+            name = os.path.basename(job.moved_from)
+            video = os.path.join(os.path.dirname(job.path), name)
+            if video != job.path and self._are_gone(job, video):
+                self._remove(job, video, self._placement.of(video, job.root))
 
     def _take_back(self, job: Job, path: bytes) -> None:
         """Take the sidecar of a file away that was moved while it was written."""

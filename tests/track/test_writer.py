@@ -319,3 +319,26 @@ def test_a_disk_that_has_just_come_back_leaves_the_sidecar_owed(
     desk.write(writer)
     assert not desk.fetch(job.id).sidecar_due
     assert names(desk.drop) == {"a.mkv": "h1"}
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a copy", "another job"])
+def test_the_sidecar_that_went_along_with_a_renamed_folder_is_taken_away(
+    desk: Desk, beside: str
+) -> None:
+    """Then the video in it was renamed as well, before anybody had looked."""
+    job = desk.uploaded(desk.drop / "tt/1.mp4", "h1", root=desk.drop)
+    writer = desk.writer()
+    desk.write(writer)
+    (desk.drop / "tt").rename(desk.drop / "uu")
+    old, new = desk.drop / "uu/1.mp4", desk.drop / "uu/one.mp4"
+    old.rename(new)
+    if beside == "a copy":
+        old.write_bytes(new.read_bytes())
+    elif beside == "another job":
+        desk.uploaded(old, "h2", root=desk.drop)
+    stamp = FileStamp.of(new.stat())
+    root = os.fsencode(desk.drop)
+    assert desk.store.moving.move_to(desk.fetch(job.id), os.fsencode(new), root, stamp)
+    desk.write(writer)
+    left = {"nothing": {}, "a copy": {"uu/1.mp4": "h1"}, "another job": {"uu/1.mp4": "h2"}}
+    assert names(desk.drop) == {"uu/one.mp4": "h1", **left[beside]}
