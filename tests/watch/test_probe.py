@@ -9,6 +9,8 @@ import random
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,7 @@ def as_nobody(code: str, *args: Path) -> str:
         pytest.skip("only root can become somebody else")
     # The import comes first: the other user may not be allowed to read the package.
     setup = (
-        "import os, sys\n"
+        "import ctypes, os, sys\n"
         "from megamax_sync.watch.probe import look\n"
         f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})\n"
     )
@@ -92,6 +94,80 @@ def test_a_map_for_writing_is_seen(tmp_path: Path) -> None:
     assert signs(path).writers is Writers.SOME
     mapped.close()
     assert signs(path).writers is Writers.NONE
+
+
+#: Opens a file, maps it and closes it again: what is left is the map.
+MAPPER = (
+    "import ctypes, os, sys\n"
+    "libc = ctypes.CDLL(None)\n"
+    "libc.mmap.restype = ctypes.c_void_p\n"
+    "how, rights, kind = map(int, sys.argv[2:5])\n"
+    "fd = os.open(sys.argv[1], how)\n"
+    "length, start = ctypes.c_size_t(4096), ctypes.c_long(0)\n"
+    "assert libc.mmap(None, length, rights, kind, fd, start) not in {None, 2**64 - 1}\n"
+    "os.close(fd)\n"
+)
+READ, WRITE, SHARED, PRIVATE = mmap.PROT_READ, mmap.PROT_WRITE, mmap.MAP_SHARED, mmap.MAP_PRIVATE
+
+
+@contextmanager
+def mapper(path: Path, how: int = os.O_RDWR, kind: int = SHARED) -> Iterator[int]:
+    """Have another process map a file; yield its number."""
+    path.write_bytes(b"x" * 4096)
+    rights = READ if how == os.O_RDONLY else READ | WRITE
+    code = f"{MAPPER}print('mapped', flush=True)\nsys.stdin.read()\n"
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", code, path, str(how), str(rights), str(kind)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"mapped\n"
+        yield process.pid
+        process.communicate(b"")
+
+
+def test_who_writes_through_a_map_alone_is_named(tmp_path: Path) -> None:
+    """The file is closed again; the kernel's list of maps still tells who has it."""
+    path, link = tmp_path / "a b.mkv", tmp_path / "b.mkv"
+    with mapper(path) as pid:
+        seen = signs(path)
+        assert seen.writers is Writers.SOME
+        assert seen.writer.startswith(f"pid {pid}, ")
+        link.hardlink_to(path)
+        path.unlink()
+        assert signs(link).writer == seen.writer
+    assert signs(link) == Signs(Writers.NONE)
+
+
+def test_who_maps_a_file_is_found_by_its_name_where_numbers_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """btrfs calls the device of a subvolume otherwise in its list of maps than in a stat."""
+    path = tmp_path / "a b.mkv"
+    monkeypatch.setattr(os, "makedev", lambda *_: 0)
+    with mapper(path) as pid:
+        assert signs(path).writer.startswith(f"pid {pid}, ")
+
+
+def test_a_map_counts_as_the_file_was_opened(tmp_path: Path) -> None:
+    """As for the lease: one that changes nothing in the file keeps it open all the same."""
+    path = tmp_path / "a.mkv"
+    with mapper(path, kind=PRIVATE) as pid:
+        assert signs(path).writer.startswith(f"pid {pid}, ")
+    for kind in (SHARED, PRIVATE):
+        with mapper(path, os.O_RDONLY, kind):
+            assert signs(path) == Signs(Writers.NONE)
+            assert find_writer(path.stat()) == ""
+
+
+def test_a_map_of_a_foreign_file_is_looked_up_in_proc(open_to_all: Path) -> None:
+    """Where there is no lease, nothing else tells of one."""
+    open_to_all.write_bytes(b"x" * 4096)
+    open_to_all.chmod(0o666)
+    code = f"sys.argv += ['{os.O_RDWR}', '3', '{SHARED}']\n{MAPPER}"
+    found = as_nobody(code + "print(look(os.fsencode(sys.argv[1])))", open_to_all)
+    assert found.startswith("Signs(writers=<Writers.SOME: 'some'>, writer='pid ")
 
 
 def test_a_reader_is_no_writer(tmp_path: Path) -> None:
