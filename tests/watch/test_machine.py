@@ -205,9 +205,14 @@ class Machine(RuleBasedStateMachine):
             if (job.path, s.size, s.mtime_ns, s.ino) not in self.finished_once:
                 self._fail([f"{job.path!r} was queued as it never was when finished: {job}"])
 
+    def _newest(self) -> dict[bytes, Job]:
+        """The newest job of each path: one that has moved there is newer than one made there."""
+        store = self.field.store
+        return store.jobs.latest_each([job.path for job in store.views.jobs()])
+
     def _missing(self) -> list[str]:
         """Say which finished files are not in the queue as they are."""
-        wrong, newest = [], _newest(self.field.store.views.jobs())
+        wrong, newest = [], self._newest()
         for path, stamp in self._finished().items():
             job = newest.get(path)
             if job is None:
@@ -225,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         """Say what is queued and should not be."""
         wrong = []
         jobs = self.field.store.views.jobs()
-        finished, newest, lost = self._finished(), _newest(jobs), self._lost()
+        finished, newest, lost = self._finished(), self._newest(), self._lost()
         for job in jobs:
             if job.state is JobState.QUEUED and newest[job.path].id != job.id:
                 wrong.append(f"{job.path!r} is queued twice: {job}")
@@ -573,10 +578,6 @@ class Machine(RuleBasedStateMachine):
                 os.close(fd)
             self.field.__exit__(None, None, None)
             shutil.rmtree(self.base)
-
-
-def _newest(jobs: list[Job]) -> dict[bytes, Job]:
-    return {job.path: job for job in sorted(jobs, key=lambda job: job.id)}
 
 
 def _touch(path: Path) -> None:
