@@ -66,7 +66,7 @@ class ControlServer(threading.Thread):
             try:
                 with contextlib.suppress(OSError):
                     self._serve(connection)
-            except Exception as error:  # noqa: BLE001 - whatever a question causes is logged, and the next is answered
+            except Exception as error:  # noqa: BLE001 - a bug in one answer must not end the thread that health is asked by; it is logged
                 # Here and not above: those who only ask need no log, which takes long to import.
                 import structlog
 

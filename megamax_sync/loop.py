@@ -163,8 +163,7 @@ class Loop(abc.ABC):
 
     def place(self) -> list[str]:
         """Tell where the thread is, innermost last: ``upload/sending.py:153 send``, no values."""
-        # Public whatever its name says: the library reference documents it, for this very use.
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - documented for debuggers
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - public whatever its name says: Python's reference documents it, for finding where threads hang
         return (
             [
                 f"{'/'.join(step.filename.split('/')[-2:])}:{step.lineno} {step.name}"
@@ -190,7 +189,7 @@ class Loop(abc.ABC):
             self.beat()
             try:
                 wait = self.step()
-            except Exception as error:  # noqa: BLE001 - a thread that dies is a file that waits for ever
+            except Exception as error:  # noqa: BLE001 - a thread that dies is a file that waits for ever; it is reported, and the step tried again
                 if not self.stop_event.is_set():
                     self._on_error(self.name, error)
                     self.rest(pause)

@@ -61,7 +61,7 @@ class Backend(httpcore.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002 - httpcore passes it by name; no pool of ours sets one
+        local_address: str | None = None,  # noqa: ARG002 - part of httpcore's interface, passed by name; always None, as no pool of ours is given one
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address of ``host`` that answers."""

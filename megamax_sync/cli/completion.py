@@ -23,4 +23,4 @@ fi
 def mend(words: Sequence[str]) -> None:
     """Have zsh's script whole, if these words of the command line ask for one."""
     if not _OPTIONS.isdisjoint(words):
-        typers._completion_scripts["zsh"] = _ZSH  # noqa: SLF001 - there is no other door
+        typers._completion_scripts["zsh"] = _ZSH  # noqa: SLF001 - Typer lets nobody change a shell's script; a test in a real zsh holds this

@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import threading
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -100,11 +100,12 @@ class _Protocol(H11Protocol):
     _reading: asyncio.TimerHandle | None = None
     _writing: asyncio.TimerHandle | None = None
 
-    # asyncio's own method takes a BaseTransport; uvicorn's, which this one extends, a Transport.
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Of a stream it is one that can be read and written, which uvicorn relies on, too.
+        stream = cast("asyncio.Transport", transport)
+        super().connection_made(stream)
         if len(self.connections) > _MOST_CONNECTIONS:
-            transport.abort()
+            stream.abort()
         else:
             self._reading = self._abort_later()
 

@@ -60,7 +60,7 @@ def run(
         stack.callback(os.close, ours)
         try:
             os.set_blocking(theirs, True)
-            process = subprocess.Popen(  # noqa: S603 - the user's own command, or our own
+            process = subprocess.Popen(  # noqa: S603 - no shell; the user's own command by MEGAMAX_ON_DONE or _FAILED, or our own child
                 list(argv),
                 stdin=given,
                 stdout=theirs,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import ClassVar, cast
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -28,18 +27,19 @@ _STOP_SECONDS = 3.0
 class _Protocol(H11Protocol):
     """Notes its connection, which ASGI does not show to applications."""
 
-    def __init__(self, *args: Any, noted: Connections, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._noted = noted
+    #: Those of one engine, which makes a class of its own: uvicorn makes the objects.
+    noted: ClassVar[Connections]
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrower, as in uvicorn
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Of a stream it is one that can be read and written, which uvicorn relies on, too.
+        stream = cast("asyncio.Transport", transport)
+        super().connection_made(stream)
         if self.client is not None:
-            self._noted.add(self.client, transport)
+            self.noted.add(self.client, stream)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.client is not None:
-            self._noted.discard(self.client)
+            self.noted.discard(self.client)
         super().connection_lost(exc)
 
 
@@ -84,9 +84,13 @@ class Engine:
             connections=self._connections,
             closing=self._closing,
         )
+
+        class Protocol(_Protocol):
+            noted = self._connections
+
         config = uvicorn.Config(
             gate,
-            http=functools.partial(_Protocol, noted=self._connections),  # type: ignore[arg-type]  # uvicorn only calls it, and a partial can be called
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,

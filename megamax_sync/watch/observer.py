@@ -247,7 +247,7 @@ class Observer:
             return
         try:
             self._handle_event(event)
-        except Exception as error:  # noqa: BLE001 - it would end the reader, and nobody would know
+        except Exception as error:  # noqa: BLE001 - a bug in watchdog would end its reader unseen; everything is scanned instead
             self._lost(f"watchdog failed ({type(error).__name__}: {error})")
         if event.mask & _IN_UNMOUNT:
             self._lost("a file system was unmounted")

@@ -176,7 +176,7 @@ def far(shelf: Shelf) -> Iterator[Shelf]:
     if mounted.returncode:
         if os.environ.get("CI"):
             pytest.fail("a tmpfs cannot be mounted here: run the tests as root")
-        pytest.skip("mounts a tmpfs as a second file system, which takes root")
+        pytest.skip("needs root's rights: a tmpfs is mounted as a second file system")
     try:
         yield shelf
     finally:

@@ -33,7 +33,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if program is None:
         if os.environ.get("CI"):
             pytest.fail("the openssl program is missing")
-        pytest.skip("makes its certificate with openssl, which is not installed")
+        pytest.skip("needs the openssl program, which makes its certificate")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key = path.with_name("key.pem")
     options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
