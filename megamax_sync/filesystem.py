@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 
 #: File systems that another machine or program can change behind the kernel's back.
 _REMOTE = re.compile(
@@ -25,14 +26,16 @@ def filesystem_type(path: bytes, *, mounts: str = "/proc/self/mountinfo") -> str
 
     A path that does not exist yet counts as its nearest parent. Empty when nobody can tell.
     """
+    holder = holder_of(path, mount_points(mounts=mounts))
+    return "" if holder is None else holder[2].decode("ascii", "replace")
+
+
+def holder_of(path: bytes, mounts: Sequence[Mount]) -> Mount | None:
+    """Return which of these mounts holds ``path``; None when nobody can tell."""
     path = os.path.realpath(path)
-    best, kind = b"", b""
-    for mount, _, its_kind, _ in mount_points(mounts=mounts):
-        inside = path == mount or path.startswith(mount.rstrip(b"/") + b"/")
-        # A later line of the same mount point lies over the earlier one.
-        if inside and len(mount) >= len(best):
-            best, kind = mount, its_kind
-    return kind.decode("ascii", "replace")
+    holding = [m for m in mounts if path == m[0] or path.startswith(m[0].rstrip(b"/") + b"/")]
+    # Of one mount point, what was mounted last lies on top.
+    return max(reversed(holding), key=lambda mount: len(mount[0]), default=None)
 
 
 def mount_points(*, mounts: str = "/proc/self/mountinfo") -> list[Mount]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from megamax_sync.filesystem import Mount, mount_points
+from megamax_sync.filesystem import Mount, holder_of, mount_points
 from megamax_sync.watch.canary import PREFIX
 from megamax_sync.watch.unreadable import unlistable
 
@@ -75,7 +75,7 @@ class Roots:
             if refusal is not None:
                 self._lose(root, f"It cannot be read ({refusal.strerror})")
                 continue
-            place = _Place((status.st_dev, status.st_ino), _holder(root, mounts))
+            place = _Place((status.st_dev, status.st_ino), holder_of(root, mounts))
             doubt = self._doubt(root, known, place, mounts)
             if doubt is not None:
                 self._lose(root, doubt)
@@ -163,14 +163,6 @@ def leads_to(outer: bytes, inner: bytes) -> bool:
     if not inner.startswith(base):
         return False
     return os.path.realpath(inner) == os.path.join(os.path.realpath(outer), inner[len(base) :])
-
-
-def _holder(folder: bytes, mounts: Sequence[Mount]) -> Mount | None:
-    """Return the mount that holds a folder."""
-    path = os.path.realpath(folder)
-    holding = [m for m in mounts if path == m[0] or path.startswith(m[0].rstrip(b"/") + b"/")]
-    # Of one mount point, what was mounted last lies on top.
-    return max(reversed(holding), key=lambda mount: len(mount[0]), default=None)
 
 
 def _lies_beneath(now: _Place, gone: _Place) -> bool:
