@@ -95,19 +95,25 @@ def test_a_sidecars_place_tells_where_its_video_lay(
     assert placement.video_of(where, told) == path
 
 
+def replaced_since_a_backup(made: Rig, tmp_path: Path) -> bytes:
+    """Have ``a.mp4`` uploaded, a backup made, and a second version uploaded, which is returned."""
+    uploaded(made, "a.mp4")
+    store = made.start().store
+    store.database.copy_to(os.fspath(tmp_path / "backup.db"))
+    second = replace(made, "a.mp4")
+    wait_for(lambda: made.remote(second))
+    made.wait_done("a.mp4")
+    assert made.stop()
+    return second
+
+
 @pytest.mark.parametrize("older", [False, True])
 def test_a_video_that_was_replaced_since_a_later_version_than_the_backups_is_sent(
     tmp_path: Path, older: bool
 ) -> None:
     """The backup knows the first, the sidecar the second; the third is neither."""
     with rig(tmp_path) as made:
-        uploaded(made, "a.mp4")
-        store = made.start().store
-        store.database.copy_to(os.fspath(tmp_path / "backup.db"))
-        second = replace(made, "a.mp4")
-        wait_for(lambda: made.remote(second))
-        made.wait_done("a.mp4")
-        assert made.stop()
+        second = replaced_since_a_backup(made, tmp_path)
         third = replace(made, "a.mp4", older=older)
         lose(made)
         shutil.copy(tmp_path / "backup.db", tmp_path / "state/queue.db")
@@ -121,13 +127,7 @@ def test_a_video_that_was_replaced_since_a_later_version_than_the_backups_is_sen
 def test_a_version_after_the_backups_that_was_touched_is_not_sent_again(tmp_path: Path) -> None:
     """Its sidecar has its content; that the backup has another one of that path is no matter."""
     with rig(tmp_path) as made:
-        uploaded(made, "a.mp4")
-        store = made.start().store
-        store.database.copy_to(os.fspath(tmp_path / "backup.db"))
-        second = replace(made, "a.mp4")
-        wait_for(lambda: made.remote(second))
-        made.wait_done("a.mp4")
-        assert made.stop()
+        second = replaced_since_a_backup(made, tmp_path)
         os.utime(made.drop / "a.mp4", (1e9, 1e9))
         lose(made)
         shutil.copy(tmp_path / "backup.db", tmp_path / "state/queue.db")

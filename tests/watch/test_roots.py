@@ -41,6 +41,13 @@ def mount(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Cal
         change(there=False)
 
 
+def hand_back(field: Field) -> None:
+    """Have the only job wait for the watch again, as when its file could not be opened."""
+    job = field.store.jobs.claim("owner", None)
+    assert job is not None
+    field.store.jobs.release(job, "it cannot be opened", ready=False)
+
+
 def test_a_folder_that_is_there_is_no_problem(tmp_path: Path) -> None:
     """What was there and still is needs no word."""
     roots = Roots([os.fsencode(tmp_path)])
@@ -153,9 +160,7 @@ def test_an_unmounted_disk_makes_nothing_vanish(field: Field, mount: Callable[..
     path = field.file("a.mkv")
     watcher = field.watch()
     field.run(watcher)
-    job = field.store.jobs.claim("owner", None)
-    assert job is not None
-    field.store.jobs.release(job, "it cannot be opened", ready=False)
+    hand_back(field)
     mount(there=False)
     field.run(watcher, ahead=60)
     assert field.reasons(watcher) == {"a.mkv": "its watched folder is missing"}
@@ -179,9 +184,7 @@ def test_a_folder_beneath_an_unmounted_disk_is_not_taken_for_it(
     path = field.file("a.mkv")
     watcher = field.watch()
     field.run(watcher)
-    job = field.store.jobs.claim("owner", None)
-    assert job is not None
-    field.store.jobs.release(job, "it cannot be opened", ready=False)
+    hand_back(field)
     mount(there=False)
     with capture_logs() as said:
         for _ in range(3):
@@ -207,9 +210,7 @@ def test_what_a_mount_covers_has_not_vanished(
     covered = field.file("covered.mkv")
     watcher = field.watch(field.base) if below else field.watch()
     field.run(watcher)
-    job = field.store.jobs.claim("owner", None)
-    assert job is not None
-    field.store.jobs.release(job, "it cannot be opened", ready=False)
+    hand_back(field)
     mount(there=not below)
     field.file("b.mkv")
     with capture_logs() as said:
