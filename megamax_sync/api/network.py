@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -112,9 +111,7 @@ class Backend(httpcore.NetworkBackend):
             self.aborts += 1
             for sock in self._open:
                 with contextlib.suppress(OSError):
-                    # SSLSocket.shutdown would first forget the TLS layer, and a write that is under
-                    # way in another thread would go out in the clear.
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def keep(self, sock: socket.socket) -> None:
         """Make ``sock`` one that :meth:`abort` shuts down."""
@@ -126,22 +123,3 @@ class Backend(httpcore.NetworkBackend):
         with self._lock:
             self._open.discard(sock)
             sock.close()
-
-    @contextlib.contextmanager
-    def replacing(
-        self, sock: socket.socket, wrap: Callable[[], ssl.SSLSocket]
-    ) -> Iterator[ssl.SSLSocket]:
-        """Put the TLS socket that ``wrap`` makes of ``sock`` in its place."""
-        with self._lock:
-            self._open.discard(sock)
-            try:
-                tls = wrap()
-            except (OSError, ValueError) as exc:
-                sock.close()
-                raise OSError(f"TLS cannot begin: {exc}") from exc
-            self._open.add(tls)
-        try:
-            yield tls
-        except BaseException:
-            self.drop(tls)
-            raise

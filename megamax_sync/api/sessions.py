@@ -26,23 +26,17 @@ class Sessions:
         with self._lock:
             return self._kept.get((trust, host))
 
-    def shake_hands(self, connection: ssl.SSLSocket) -> None:
-        """Shake hands. Whoever fails may have failed because of the session: forget it then."""
-        try:
-            connection.do_handshake()
-        except OSError:
-            with self._lock:
-                self._kept.pop((connection.context, connection.server_hostname), None)
-            raise
+    def forget(self, trust: ssl.SSLContext, host: str | None) -> None:
+        """Whoever fails to shake hands may have failed because of the session."""
+        with self._lock:
+            self._kept.pop((trust, host), None)
 
-    def keep(self, connection: ssl.SSLSocket) -> None:
+    def keep(self, trust: ssl.SSLContext, host: str | None, session: ssl.SSLSession | None) -> None:
         """Keep what a connection that ends has: its ticket came some time after the handshake."""
-        session = connection.session
         if session is None or not session.has_ticket:
             return
-        key = connection.context, connection.server_hostname
         with self._lock:
-            self._kept.pop(key, None)
-            self._kept[key] = session
+            self._kept.pop((trust, host), None)
+            self._kept[trust, host] = session
             if len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]

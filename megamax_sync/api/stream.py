@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 import httpcore
 
 from megamax_sync.api.interim import is_final, split_interim
+from megamax_sync.api.tls import Tls
 from megamax_sync.api.trickle import Trickle
 
 if TYPE_CHECKING:
     from megamax_sync.api.network import Backend
 
-#: OpenSSL tells of progress only after a whole write, and a slow receiver must be seen to take
-#: some. But each write has to wait for its turn among Python's threads: four uploads at once take
-#: a fifth less processor time with large ones. So receivers that take one soon get the large.
-_TLS_WRITE, _TLS_WRITE_MOST, _AT_ONCE = 1 << 16, 1 << 18, 0.25
+#: So much is made secret and sent at a time, in bytes. Half as much takes a tenth more of the
+#: processor time; twice as much saves nothing that can be seen, and takes a megabyte more of memory
+#: for each worker.
+_TLS_PIECE = 1 << 18
 _READ = 1 << 16
-_NOT_READY = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @contextlib.contextmanager
@@ -40,11 +40,10 @@ def errors(timed_out: type[Exception], failed: type[Exception]) -> Iterator[None
 class Stream(httpcore.NetworkStream):
     """One connection."""
 
-    def __init__(self, sock: socket.socket, backend: Backend) -> None:
+    def __init__(self, sock: socket.socket, backend: Backend, tls: Tls | None = None) -> None:
         self._sock = sock
         self._backend = backend
-        self._secure = isinstance(sock, ssl.SSLSocket)
-        self._write_size = _TLS_WRITE if self._secure else 1 << 30
+        self._tls = tls
         self._incoming = select.poll()
         # One that was closed meanwhile has no descriptor.
         if sock.fileno() >= 0:
@@ -56,37 +55,41 @@ class Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what came early, or wait for more; empty at the end."""
-        if self._early:
-            data, self._early = self._early[:max_bytes], self._early[max_bytes:]
-            return data
-        if self._ended:
-            return b""
         with errors(httpcore.ReadTimeout, httpcore.ReadError):
             self._sock.settimeout(timeout)
-            with self._backend.waiting(timeout):
-                return self._sock.recv(max_bytes)
+            while not (self._early or self._ended):
+                with self._backend.waiting(timeout):
+                    self._early = self._receive()
+                    if self._tls is not None:
+                        self._sock.sendall(self._tls.answer())
+        data, self._early = self._early[:max_bytes], self._early[max_bytes:]
+        return data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of ``buffer``, unless an answer comes first (``WriteError``).
 
         ``timeout`` is for a stall: seconds in which nothing at all is taken.
         """
-        with memoryview(buffer) as view, errors(httpcore.WriteTimeout, httpcore.WriteError):
+        with errors(httpcore.WriteTimeout, httpcore.WriteError):
             self._sock.settimeout(0)
             self._backend.latest = self
-            start = 0
-            while start < len(view):
-                if self._answered():
-                    raise httpcore.WriteError("answered before the whole request was sent")
-                # After "not ready" OpenSSL wants the very same bytes again, and gets them.
-                began = time.monotonic()
-                taken = self._send(view[start : start + self._write_size], timeout)
-                if self._secure:
-                    quick = time.monotonic() - began < _AT_ONCE
-                    self._write_size = _TLS_WRITE_MOST if quick else _TLS_WRITE
-                self._trickle.took(taken)
-                start += taken
-                self._backend.alive()
+            if self._tls is None:
+                self._send_all(buffer, timeout)
+                return
+            with memoryview(buffer) as view:
+                for start in range(0, len(view), _TLS_PIECE):
+                    piece = self._tls.encrypt(view[start : start + _TLS_PIECE])
+                    self._send_all(piece, timeout)
+
+    def _send_all(self, data: bytes, timeout: float | None) -> None:
+        rest: bytes | memoryview = data
+        while rest:
+            if self._answered():
+                raise httpcore.WriteError("answered before the whole request was sent")
+            taken = self._send(rest, timeout)
+            self._trickle.took(taken)
+            self._backend.alive()
+            rest = memoryview(data)[len(data) - len(rest) + taken :]
 
     def wait_for_leave(self, seconds: float) -> None:
         """Wait until an answer begins, be it ``100 Continue`` or the last one; not for ever.
@@ -98,31 +101,25 @@ class Stream(httpcore.NetworkStream):
             while (left := end - time.monotonic()) > 0 and not (self._answered() or self._leave):
                 self._poll(select.POLLIN, left)
 
-    def _send(self, part: memoryview, timeout: float | None) -> int:
+    def _send(self, part: bytes | memoryview, timeout: float | None) -> int:
         """Send some of ``part``; 0 if something can be read instead."""
-        began = time.monotonic()
+        end: float | None = None
         while True:
             try:
                 return self._sock.send(part)
-            except _NOT_READY as exc:
-                wanted = select.POLLIN
-                if not isinstance(exc, ssl.SSLWantReadError):
-                    wanted |= select.POLLOUT
-            before = time.monotonic()
-            left = None if timeout is None else began + timeout - before
-            if left is not None and left <= 0:
-                raise TimeoutError
-            ready = self._poll(wanted, self._trickle.longest_wait(left))
-            # Of a large write over TLS nobody knows how much is taken; it has its time-out, too.
-            large = len(part) if self._secure and len(part) > _TLS_WRITE else 0
-            rate = self._trickle.too_slow(time.monotonic() - before, large)
+            except BlockingIOError:
+                before = time.monotonic()
+            if timeout is not None:
+                end = end or before + timeout
+                if before >= end:
+                    raise TimeoutError
+            left = None if end is None else end - before
+            ready = self._poll(select.POLLIN | select.POLLOUT, self._trickle.longest_wait(left))
+            rate = self._trickle.too_slow(time.monotonic() - before)
             if rate is not None:
                 raise httpcore.WriteTimeout(f"the receiver took {rate:.0f} bytes a second")
             if ready & select.POLLIN and self._answered():
                 return 0
-            if ready & select.POLLOUT:
-                # There is room: something was taken, though OpenSSL tells of whole writes alone.
-                began = time.monotonic()
 
     def _poll(self, wanted: int, seconds: float | None) -> int:
         poll = select.poll()
@@ -138,25 +135,28 @@ class Stream(httpcore.NetworkStream):
         What was read is kept for :meth:`read`. On TLS the socket also becomes readable for what
         is no data (session tickets), so only a real read can tell.
         """
-        if self._ended:
-            return True
-        # To be told of nothing by an exception takes longer than to ask first. OpenSSL holds back
-        # nothing here: each read takes more than a record.
-        if not self._incoming.poll(0):
-            return is_final(self._early)
-        try:
-            data = self._sock.recv(_READ)
-        except _NOT_READY:
-            return is_final(self._early)
-        self._ended = not data
-        self._early, leave = split_interim(self._early + data)
-        self._leave = self._leave or leave
+        # To be told of nothing by an exception takes longer than to ask first.
+        if not self._ended and self._incoming.poll(0):
+            with contextlib.suppress(BlockingIOError):
+                self._early, leave = split_interim(self._early + self._receive())
+                self._leave = self._leave or leave
         return self._ended or is_final(self._early)
+
+    def _receive(self) -> bytes:
+        """Return what has come, which may be nothing over TLS; notices the end."""
+        data = self._sock.recv(_READ)
+        if self._tls is None:
+            self._ended = not data
+            return data
+        plain = self._tls.decrypt(data)
+        self._ended = self._tls.ended
+        return plain
 
     def close(self) -> None:
         """Close the connection."""
-        if isinstance(self._sock, ssl.SSLSocket):
-            self._backend.sessions.keep(self._sock)
+        if self._tls is not None:
+            tls = self._tls
+            self._backend.sessions.keep(tls.trust, tls.host, tls.session)
         self._backend.drop(self._sock)
 
     def start_tls(
@@ -166,30 +166,23 @@ class Stream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         """Shake hands on this connection, within ``timeout`` for each step."""
-
-        def wrap() -> ssl.SSLSocket:
-            return ssl_context.wrap_socket(
-                self._sock,
-                server_hostname=server_hostname,
-                do_handshake_on_connect=False,
-                session=session,
-            )
-
-        session = self._backend.sessions.of(ssl_context, server_hostname)
-
-        with (
-            errors(httpcore.ConnectTimeout, httpcore.ConnectError),
-            self._backend.replacing(self._sock, wrap) as tls,
-        ):
-            tls.settimeout(timeout)
-            with self._backend.waiting(timeout):
-                self._backend.sessions.shake_hands(tls)
-        return Stream(tls, self._backend)
+        sessions = self._backend.sessions
+        with errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+            try:
+                tls = Tls(ssl_context, server_hostname, sessions.of(ssl_context, server_hostname))
+                with self._backend.waiting(timeout):
+                    tls.shake_hands(self._sock, timeout)
+            except BaseException as exc:
+                # httpcore does not close what it could not use.
+                self._backend.drop(self._sock)
+                sessions.forget(ssl_context, server_hostname)
+                if isinstance(exc, ValueError):
+                    raise OSError(f"TLS cannot begin: {exc}") from exc
+                raise
+        return Stream(self._sock, self._backend, tls)
 
     def get_extra_info(self, info: str) -> Any:
         """Whether something (for an idle connection: the end) can be read; nothing else is told."""
         if info != "is_readable":
             return None
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        return bool(self._early or self._ended or poll.poll(0))
+        return bool(self._early or self._ended or self._incoming.poll(0))

@@ -29,14 +29,11 @@ class Trickle:
         most = max(RATE_WINDOW - self._waited, 0.0)
         return most if seconds is None else min(seconds, most)
 
-    def too_slow(self, waited: float, under_way: int) -> float | None:
-        """Count ``waited`` seconds; return its rate where a whole window has shown it too low.
-
-        ``under_way`` bytes may have been taken without our being told yet.
-        """
+    def too_slow(self, waited: float) -> float | None:
+        """Count ``waited`` seconds; return its rate where a whole window has shown it too low."""
         self._waited += waited
         if not self._least or self._waited < RATE_WINDOW:
             return None
-        rate = (self._taken + under_way) / self._waited
+        rate = self._taken / self._waited
         self._waited, self._taken = 0.0, 0
         return rate if rate < self._least else None

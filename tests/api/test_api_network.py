@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import re
 import socket
 import ssl
+import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from hypothesis import strategies as st
 from megamax_sync import errors
 from megamax_sync.api import MegamaxClient, MultipartFile, network, sessions, stream, urls
 from megamax_sync.api import trickle as trickle_of
+from megamax_sync.api.transport import trust
 
 from .server import KEY, LOGIN, Server, read_head, reply, success
 
@@ -77,15 +82,12 @@ def test_the_next_connection_goes_on_with_the_session(
             upload(careless)
             assert hits() - before == 3
         # A handshake that fails may have failed for the session's sake: the next one begins anew.
-        shake_hands = ssl.SSLSocket.do_handshake
 
-        def refuse(self: ssl.SSLSocket) -> None:
-            if not self.server_side:
-                raise ssl.SSLError("no session of yours")
-            shake_hands(self)
+        def refuse(_self: ssl.SSLObject) -> None:
+            raise ssl.SSLError("no session of yours")
 
         with monkeypatch.context() as patch:
-            patch.setattr(ssl.SSLSocket, "do_handshake", refuse)
+            patch.setattr(ssl.SSLObject, "do_handshake", refuse)
             with pytest.raises(errors.ServiceUnreachable, match="no session of yours"):
                 upload(client)
         upload(client)
@@ -281,13 +283,100 @@ def test_socket_options() -> None:
 
 
 def test_tls_that_cannot_begin() -> None:
-    """A connection that was lost before the handshake fails like any other."""
+    """A connection that was lost before the handshake fails like any other, and so does a name."""
     near, far = socket.socketpair()
-    near.close()
+    with far:
+        near.close()
+        made = stream.Stream(near, network.Backend())
+        with pytest.raises(httpcore.ConnectError):
+            made.start_tls(ssl.create_default_context(), "a.example")
+    near, far = socket.socketpair()
     with far:
         made = stream.Stream(near, network.Backend())
         with pytest.raises(httpcore.ConnectError, match="cannot begin"):
-            made.start_tls(ssl.create_default_context(), "a.example")
+            made.start_tls(ssl.create_default_context(), ".example")
+        assert far.recv(1) == b""
+
+
+@pytest.mark.parametrize("pause", [5.0, 0.05])
+def test_a_handshake_has_a_limit(pause: float) -> None:
+    """Silence ends it, and so does a byte now and then."""
+    given_up = threading.Event()
+
+    def dawdle(conn: socket.socket) -> None:
+        # A record of TLS that never ends.
+        for byte in b"\x16\x03\x03\x40\x00" + bytes(200):
+            if given_up.wait(pause):
+                return
+            conn.sendall(bytes([byte]))
+
+    with Server(handler=dawdle) as server:
+        made = network.Backend().connect_tcp("127.0.0.1", server.port, 5)
+        with pytest.raises(httpcore.ConnectTimeout):
+            made.start_tls(ssl.create_default_context(), "a.example", 0.3)
+        given_up.set()
+
+
+def test_the_other_side_hears_why(server_tls: ssl.SSLContext) -> None:
+    """Whose certificate is not trusted is told so, as browsers do."""
+    heard: list[str] = []
+
+    def handler(conn: socket.socket) -> None:
+        try:
+            with server_tls.wrap_socket(conn, server_side=True) as secure:
+                secure.recv(1)
+        except ssl.SSLError as exc:
+            heard.append(exc.reason)
+
+    with (
+        Server(handler=handler) as server,
+        MegamaxClient(f"https://127.0.0.1:{server.port}", LOGIN, KEY) as client,
+        pytest.raises(errors.ServiceUnreachable, match="CERTIFICATE_VERIFY_FAILED"),
+    ):
+        client.files()
+    assert heard == ["TLSV1_ALERT_UNKNOWN_CA"]
+
+
+def test_keys_may_change(
+    certificate: Path, tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    """A server that asks for new keys in the middle gets them, between two whole records."""
+    command = [require_program("openssl"), "s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
+    traced = tmp_path / "traced"
+    command += ["-cert", str(certificate), "-msg", "-msgfile", str(traced)]
+    sent = [os.urandom(1 << 20).hex().encode() for _ in range(2)]
+    printed = tmp_path / "printed"
+    received = printed.read_bytes
+    with (
+        printed.open("wb") as output,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output) as server,
+    ):
+        assert server.stdin is not None
+        wait_for(lambda: b"\n" in received().partition(b"ACCEPT")[2])
+        port = int(received().partition(b"ACCEPT 127.0.0.1:")[2].split()[0])
+        connection = network.Backend().connect_tcp("127.0.0.1", port, 5)
+        made = connection.start_tls(trust(None, verify=False), "127.0.0.1", 5)
+        made.write(sent[0], 5)
+        wait_for(lambda: sent[0] in received())
+        server.stdin.write(b"K\n")
+        server.stdin.flush()
+        wait_for(lambda: re.search(">>>.*KeyUpdate", traced.read_text()))
+        made.write(sent[1], 5)
+        wait_for(lambda: sent[1] in re.sub(rb"SSL_do_handshake.*\n|Read BLOCK\n", b"", received()))
+        server.stdin.write(b"thanks\n")
+        server.stdin.flush()
+        assert made.read(100, 5) == b"thanks\n"
+        made.close()
+        server.stdin.close()
+        assert server.wait(10) == 0
+    assert re.search("<<<.*KeyUpdate", traced.read_text())
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    pause, end = threading.Event(), time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        pause.wait(0.01)
 
 
 def test_a_slow_receiver_over_tls_is_not_stalled(
