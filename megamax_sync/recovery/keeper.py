@@ -114,7 +114,10 @@ class Keeper(Loop):
             self._note()
 
     def _note(self) -> None:
-        self._folder.note_queue(self._store.lineage.steps)
+        steps = self._store.lineage.steps
+        # A queue behind its mark is taken for an earlier copy: the mark comes after the disk.
+        self._store.database.flush()
+        self._folder.note_queue(steps)
 
     def _say_rebuilt(self) -> None:
         if self._taken_in.is_set() and not self._rebuilt:

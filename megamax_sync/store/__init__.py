@@ -89,9 +89,9 @@ class Store:
     ) -> None:
         self.close()
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Make everything inside one commit."""
-        return self.database.transaction()
+    def transaction(self, *, durable: bool = True) -> AbstractContextManager[None]:
+        """Make everything inside one commit; see :class:`~megamax_sync.store.database.Database`."""
+        return self.database.transaction(durable=durable)
 
     def close(self) -> None:
         """Close the database."""

@@ -1,8 +1,7 @@
 """One SQLite database: opened, migrated, locked, and its errors translated.
 
-WAL with ``synchronous=FULL``: a killed process loses nothing in either mode, but a power cut lost
-all of 200 acknowledged commits with NORMAL and none with FULL. Every transaction is
-``BEGIN IMMEDIATE``, since a deferred one that turns into a writer fails when another was faster.
+Every transaction is ``BEGIN IMMEDIATE``, since a deferred one that turns into a writer fails when
+another was faster. Which of them are on the disk when they end: see :mod:`.durability`.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from megamax_sync.errors import (
     StoreTooNew,
     StoreTooOld,
 )
-from megamax_sync.filesystem import is_remote
 from megamax_sync.store import copies, places
 from megamax_sync.store.changes import Changes, WorkToSend
+from megamax_sync.store.durability import Durability
 from megamax_sync.store.faults import translated
 from megamax_sync.store.scripts import statements
 
@@ -110,6 +109,7 @@ class Database:
 
     def _prepare(self, writable: bool, upgrade: bool) -> None:
         known = migrations()
+        self._durability = Durability(self._connection, self.path)
         run = self._connection.execute
         (version,) = run("PRAGMA user_version").fetchone()
         if version > len(known):
@@ -130,10 +130,7 @@ class Database:
             raise StoreTooOld(
                 f"{self.path} is still in use by an earlier megamax-sync; restart that first"
             )
-        # WAL needs memory that all processes share, which network file systems do not give.
-        journal = "TRUNCATE" if is_remote(os.fsencode(self.path)) else "WAL"
-        run(f"PRAGMA journal_mode = {journal}").fetchone()
-        run("PRAGMA synchronous = FULL")
+        self._durability.prepare()
         if version < len(known):
             with self.transaction():
                 # Another process may have been faster.
@@ -171,6 +168,7 @@ class Database:
             undo.pop_all()
         self._connection.close()
         self._connection = memory
+        self._durability = Durability(memory, self.path)
         self._upgrade(known)
         memory.execute("PRAGMA query_only = ON")
 
@@ -189,8 +187,11 @@ class Database:
             self._connection.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make everything inside one commit. Nested ones join the outermost."""
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Make everything inside one commit. Nested ones join the outermost.
+
+        Without ``durable`` a power cut may undo it, until the next with it, or :meth:`flush`.
+        """
         with self._lock:
             if self._depth:
                 self._depth += 1
@@ -199,7 +200,7 @@ class Database:
                 finally:
                     self._depth -= 1
                 return
-            self._run("BEGIN IMMEDIATE")
+            self._durability.begin(durable)
             self._depth = 1
             before = self._connection.total_changes
             try:
@@ -213,10 +214,16 @@ class Database:
             finally:
                 self._depth = 0
             changed = self._connection.total_changes != before
+            self._durability.committed(changed)
         # Looking for work in vain is no change: those who wake for it would wake one another.
         if changed:
             self._changes.wake()
             self.work_to_send.committed()
+
+    def flush(self) -> None:
+        """Have everything that is committed on the disk."""
+        with self._lock:
+            self._durability.flush()
 
     def _run(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         with translated(self.path):

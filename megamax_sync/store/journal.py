@@ -72,13 +72,20 @@ class Journal:
         )
 
     def sending(self, attempt: int, service_time: float) -> None:
-        """The URL is there, and the first byte is next."""
+        """The URL is there, and the first byte is next.
+
+        On the disk before it goes, and the claim with it.
+        """
         sql = "UPDATE attempt SET step = 'sending', service_time = ? WHERE id = ?"
         self._db.write(sql, service_time, attempt)
 
     def sent(self, attempt: int) -> None:
-        """The last byte is with the kernel; the answer is not read yet."""
-        self._db.write("UPDATE attempt SET step = 'sent' WHERE id = ?", attempt)
+        """The last byte is with the kernel; the answer is not read yet.
+
+        It does not wait for the disk: after a power cut, "sending" is looked up as "sent" is.
+        """
+        with self._db.transaction(durable=False):
+            self._db.write("UPDATE attempt SET step = 'sent' WHERE id = ?", attempt)
 
     def arrived(self, attempt: int, hashid: str) -> None:
         """The service has it, under this hashid."""

@@ -84,6 +84,7 @@ class Tracking(JobTable):
 
         ``changes`` are columns: ``remote_status``, ``mirrors``, ``direct``, ``check_at``, …
         Those that the sidecar shows go with ``sidecar_due=1``, and count as a change of the job.
+        It does not wait for the disk: the service can be asked again.
         """
         if changes.get("sidecar_due"):
             changes["updated_at"] = self.clock.now()
@@ -92,7 +93,8 @@ class Tracking(JobTable):
             f"UPDATE job SET {columns} WHERE id = ? AND hashid IS ? "
             "AND state IN ('processing', 'done', 'failed') RETURNING id"
         )
-        return bool(self.database.write(sql, *changes.values(), job.id, job.hashid))
+        with self.database.transaction(durable=False):
+            return bool(self.database.write(sql, *changes.values(), job.id, job.hashid))
 
     def complete(self, job: Job, *, reason: str, check_at: float | None) -> bool:
         """Converted, and its links are known."""

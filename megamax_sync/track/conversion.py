@@ -35,7 +35,8 @@ class Conversion:
         """Note what the service says of a file in conversion; True if it is through."""
         self._denials.pop(job.id, None)
         # In one commit; and of a job that was dropped since it was read there is nothing to note.
-        with self._store.transaction():
+        # What the service says it says again, but for a job that ends with it.
+        with self._store.transaction(durable=remote.status == REMOTE_FAILED):
             fresh = self._store.jobs.get(job.id)
             return fresh is not None and fresh.hashid == job.hashid and self._note(job, remote)
 

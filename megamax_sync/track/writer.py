@@ -184,7 +184,10 @@ class SidecarWriter:
             self._placement.remove(path)
 
     def _paid(self, job: Job, path: bytes | None) -> bool:
-        with self._store.transaction():
+        # It may end the job, and who is told of that may delete the video. Before the conversion, a
+        # sidecar that the power made us forget is only written again.
+        ends = job.converted_at is not None or job.state is not JobState.PROCESSING
+        with self._store.transaction(durable=ends):
             paid = self._store.tracking.sidecar_written(job, path)
             if paid:
                 self.on_paid(job)

@@ -177,7 +177,8 @@ class Uploader(Loop):
         if self._store.settings.paused:
             raise _Neutral(None)
         lookups = self._may_look_up()
-        with self._store.transaction():
+        # A claim that the power takes away is one of which nothing was sent: see Journal.sending.
+        with self._store.transaction(durable=False):
             job = self._store.jobs.claim(
                 self._owner, self._under, cleared=self._dedupe, lookups=lookups
             )

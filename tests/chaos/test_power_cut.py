@@ -27,7 +27,9 @@ import pytest
 
 from chaos.world import SETTINGS, sha
 from chaos.zygote import Victim, Zygote
+from megamax_sync.clock import Clock
 from megamax_sync.sandbox import Sandbox
+from megamax_sync.store import Store
 
 CUTS = 5
 FILES = 4
@@ -131,6 +133,42 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
         sys.stdout.write(
             f"\npower cut: seed {seed}, {CUTS} cuts, {acknowledged} acknowledged, 0 lost, 0 twice\n"
         )
+
+
+def test_what_did_not_wait_for_the_disk_is_there_with_the_next_that_did(
+    tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    """Commits keep their order: nothing that was waited for is there without what came before."""
+    disk, images = Disk(tmp_path, require_program("mkfs.ext4")), []
+    with disk.mounted(), Store(str(disk.place / "queue.db"), Clock()) as store:
+
+        def put(name: str, *, durable: bool) -> None:
+            with store.transaction(durable=durable):
+                store.settings.put(name, "there")
+            images.append(disk.as_it_is())
+
+        put("first", durable=True)
+        put("second", durable=False)
+        put("third", durable=True)
+        put("fourth", durable=False)
+        store.database.flush()
+        images.append(disk.as_it_is())
+    found = []
+    for image in images:
+        disk.image.write_bytes(image)
+        with disk.mounted(), Store(str(disk.place / "queue.db"), Clock()) as store:
+            found.append(
+                [
+                    name
+                    for name in ("first", "second", "third", "fourth")
+                    if store.settings.get(name)
+                ]
+            )
+    # Who did not wait may be lucky.
+    assert found[0] == ["first"]
+    assert found[1][:1] == ["first"]
+    assert found[2] == ["first", "second", "third"]
+    assert found[4] == ["first", "second", "third", "fourth"]
 
 
 def wait_for_some(sandbox: Sandbox, number: int, longer: float) -> None:

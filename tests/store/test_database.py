@@ -16,7 +16,7 @@ import pytest
 from megamax_sync.clock import Clock
 from megamax_sync.errors import StoreDamaged, StoreError, StoreFull, StoreTooNew
 from megamax_sync.job import FileStamp, JobState
-from megamax_sync.store import Store, database
+from megamax_sync.store import Store, database, durability
 from megamax_sync.store.database import Database, migrations
 
 from .conftest import fill
@@ -61,7 +61,11 @@ def test_it_is_made_from_nothing_with_the_promised_durability(path: str) -> None
     assert pragma(made, "journal_mode") == "wal"
     assert pragma(made, "synchronous") == 2
     assert pragma(made, "foreign_keys") == 1
-    made.write("INSERT INTO setting VALUES ('a', 'b')")
+    with made.transaction(durable=False):
+        made.write("INSERT INTO setting VALUES ('a', 'b')")
+        assert pragma(made, "synchronous") == 1
+    made.write("INSERT INTO setting VALUES ('c', 'd')")
+    assert pragma(made, "synchronous") == 2
     for suffix in ("", "-wal", "-shm"):
         assert stat.S_IMODE(os.stat(path + suffix).st_mode) == 0o600
     made.close()
@@ -71,9 +75,14 @@ def test_it_uses_no_shared_memory_on_a_network_file_system(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where WAL does not work, the journal is truncated instead."""
-    monkeypatch.setattr(database, "is_remote", lambda _: True)
+    monkeypatch.setattr(durability, "is_remote", lambda _: True)
     made = Database(path)
     assert pragma(made, "journal_mode") == "truncate"
+    # That journal is what the queue is repaired with: it is always waited for.
+    with made.transaction(durable=False):
+        made.write("INSERT INTO setting VALUES ('a', 'b')")
+    assert pragma(made, "synchronous") == 2
+    made.flush()
     made.close()
 
 
