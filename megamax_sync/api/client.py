@@ -95,7 +95,8 @@ class MegamaxClient:
         leave_after: float = 0.0,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._base = str(urls.parse_base(api_url)).rstrip("/")
+        self._base = urls.parse_base(api_url)
+        self._path = self._base.raw_path.decode().rstrip("/")
         if proxy and proxy != "env":
             urls.parse_proxy(proxy)
         self._credentials = credentials or (lambda: (login or "", key or ""))
@@ -251,10 +252,13 @@ class MegamaxClient:
             raise UploadCancelled("stopped while waiting for a turn to ask the service")
         login, key = self._credentials()
         scrub = self._scrubber(login, key)
-        # A lone surrogate cannot be encoded, and no service knows such a login. The text is put
-        # together here: httpx would take it apart and together again, which costs half a call.
+        # A lone surrogate cannot be encoded, and no service knows such a login.
         params = urlencode({"login": login, "key": key, **query}, errors="replace", quote_via=quote)
-        request = self._request("GET", httpx.URL(f"{self._base}/{path}?{params}"), {}, None)
+        # The target goes by itself: httpx looks at each character of a URL, which takes a quarter
+        # of a call's time, and what is not in the request's URL nobody prints with it.
+        target = f"{self._path}/{path}?{params}".encode("ascii")
+        request = self._request("GET", self._base, {}, None)
+        request.extensions["target"] = target
         answer = self._exchange(self._api, request, _LONGEST_ANSWER, scrub, repeatable=True)
         date = answers.date_of(answer.headers)
         if date is not None:

@@ -36,8 +36,12 @@ class Tls:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What the next connection can go on with; its ticket comes some time after the start."""
-        return self._object.session
+        """What the next connection can go on with; its ticket came some time after the start.
+
+        None where this one went on already: to read a session takes as long as a handshake with it
+        (half a millisecond), so one is used until the server wants a whole handshake again.
+        """
+        return None if self._object.session_reused else self._object.session
 
     def shake_hands(self, sock: socket.socket, timeout: float | None) -> None:
         """Shake hands over a socket, in ``timeout`` seconds at the most. Raises OSError."""

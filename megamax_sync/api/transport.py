@@ -77,7 +77,10 @@ class Transport(httpx.BaseTransport):
         self._pools: dict[tuple[str | None, bool], httpcore.ConnectionPool] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send ``request``; raises httpx's transport errors, none of which knows its request."""
+        """Send ``request``; its extension ``target``, where given, stands for its URL's.
+
+        Raises httpx's transport errors, none of which knows its request.
+        """
         proxy = proxy_for(request.url, self._proxy)
         wanted = proxy, request.url.scheme == "https"
         pool = self._pools.get(wanted)
@@ -87,7 +90,7 @@ class Transport(httpx.BaseTransport):
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
             port=request.url.port,
-            target=request.url.raw_path,
+            target=request.extensions.get("target", request.url.raw_path),
         )
         assert isinstance(request.stream, httpx.SyncByteStream)
         body: Iterable[bytes] = request.stream
@@ -98,7 +101,8 @@ class Transport(httpx.BaseTransport):
             url,
             headers=request.headers.raw,
             content=body,
-            extensions=request.extensions,
+            # Not the target: httpcore would ask a proxy for it.
+            extensions={"timeout": request.extensions["timeout"]},
         )
         try:
             response = pool.handle_request(inner)
