@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,6 @@ from megamax_sync.identity import Lies, has_moved, lies
 from megamax_sync.job import VANISHED, FileStamp, Job, JobState, duplicate_of
 from megamax_sync.status import shown
 from megamax_sync.store import Store
-from megamax_sync.watch.roots import Roots
 from megamax_sync.watch.scanner import Found
 
 
@@ -30,7 +30,6 @@ class Likeness:
     def __init__(self, settings: Settings, store: Store | None) -> None:
         self._dedupe = settings.dedupe
         self._store = store
-        self._lost = Roots(()).lost
         #: The first path of each file that would be uploaded.
         self._seen: dict[tuple[int, int], bytes] = {}
 
@@ -52,7 +51,7 @@ class Likeness:
     def _closer(self, one: Found, how: Verdict, jobs: dict[int, list[Job]]) -> Verdict:
         if how.job is None:
             for job in jobs.get(one.stamp.ino, []):
-                if has_moved(job, one.stamp, self._lost):
+                if has_moved(job, one.stamp, _is_gone):
                     return _moved(job)
         if not self._dedupe:
             return how
@@ -74,6 +73,10 @@ class Likeness:
             if stands and earlier and _is_linked(job, one.stamp):
                 return job.path
         return self._seen.get((one.stamp.dev, one.stamp.ino))
+
+
+def _is_gone(root: bytes) -> bool:
+    return not os.path.isdir(root)
 
 
 def _is_linked(job: Job, stamp: FileStamp) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from megamax_sync.cli import output
-from megamax_sync.cli.context import Root, quiet_log, reading
+from megamax_sync.cli.context import Root, reading
+from megamax_sync.cli.folders import watched_folders
 from megamax_sync.cli.judge import Judge, target
 from megamax_sync.cli.likeness import Verdict
-from megamax_sync.cli.scan import watched_folders
 from megamax_sync.state import StateFolder
 from megamax_sync.status import path_b64, readable_path, shown
 from megamax_sync.wanted import rules
@@ -87,7 +87,6 @@ def preview(root: Root) -> int:
     """Say what would become of each file; return the exit status."""
     settings = root.settings()
     watched_folders(settings)
-    quiet_log(settings)
     wanted = rules(settings)
     until = None if root.timeout is None else time.monotonic() + root.timeout
     writer: _Writer = _Document() if root.json else _Lines()

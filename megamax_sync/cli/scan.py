@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,10 +10,11 @@ from megamax_sync.cli import embedded, output, progress
 from megamax_sync.cli.attach import attach
 from megamax_sync.cli.context import Root, mark_of, say_of_settings, start_log
 from megamax_sync.cli.errand import Ending, Errand
+from megamax_sync.cli.folders import watched_folders
 from megamax_sync.cli.run import harden
 from megamax_sync.cli.signals import Signals
 from megamax_sync.cli.summary import Summary
-from megamax_sync.errors import ConfigError, StateFolderInUse, StoreDamaged
+from megamax_sync.errors import StateFolderInUse, StoreDamaged
 from megamax_sync.log import Redactor
 from megamax_sync.state import StateFolder
 
@@ -29,27 +28,6 @@ def run_scan(root: Root) -> int:
     """Carry ``--scan`` out; return the exit status."""
     settings = root.settings()
     return wait_for(root, settings, watched_folders(settings), handed_in=False)
-
-
-def watched_folders(settings: Settings) -> list[bytes]:
-    """Return the watched folders, each of them there. Raises :class:`ConfigError`."""
-    by_option = settings.sources.get("watch") == "command line"
-    variable = "--watch" if by_option else "MEGAMAX_WATCH"
-    faults = []
-    for folder in settings.require_watch():
-        try:
-            kind = "" if stat.S_ISDIR(os.stat(folder).st_mode) else "it is no folder"
-            kind = kind or ("" if os.access(folder, os.R_OK | os.X_OK) else "it cannot be read")
-        except OSError as error:
-            kind = error.strerror or "it cannot be read"
-        if kind:
-            faults.append(
-                f"{variable}: '{folder}' cannot be scanned ({kind}); make the folder, or name "
-                "another one with --watch or MEGAMAX_WATCH"
-            )
-    if faults:
-        raise ConfigError(*faults)
-    return [os.fsencode(folder) for folder in settings.watched]
 
 
 def wait_for(root: Root, settings: Settings, places: Sequence[bytes], *, handed_in: bool) -> int:
