@@ -17,7 +17,7 @@ from megamax_sync.units import human_size
 from megamax_sync.wanted import rules
 from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.need import Need, need
-from megamax_sync.watch.probe import NO_LEASE, look
+from megamax_sync.watch.probe import NO_LEASE, ignore_lease_breaks, look
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settle import Settling, Signs, Waits, Writers
@@ -29,6 +29,8 @@ class Judge:
     """Judges files that the rules want."""
 
     def __init__(self, settings: Settings, store: Store | None) -> None:
+        # It takes leases for a moment, and whoever opens the file just then breaks them.
+        ignore_lease_breaks()
         self._likeness = Likeness(settings, store)
         self._folders = Folders(settings.folder, settings.folders)
         self._root_of = rules(settings).root_of

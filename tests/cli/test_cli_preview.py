@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 
 from cli.program import Program
 from megamax_sync.sandbox import Fault, FaultScript, Sandbox
@@ -123,6 +124,23 @@ def test_as_json_it_is_one_document(stranger: Program) -> None:
         "--watch", os.fspath(stranger.watch / "none"), "--scan", "--dry-run", "--json", env=env
     )
     assert nothing.json() == {"files": [], "counts": {"upload": 0, "skip": 0}, "bytes": 0}
+
+
+def test_a_writer_that_breaks_its_lease_does_not_kill_it(stranger: Program) -> None:
+    """One that comes in the very moment of the look: its signal kills whoever does not ignore it.
+
+    One file under many names, so that there are many such moments.
+    """
+    path = stranger.video("0.mkv")
+    for number in range(1, 1000):
+        os.link(path, stranger.watch / f"{number}.mkv")
+    env = {"MEGAMAX_SETTLE_SECONDS": "0", "MEGAMAX_DEDUPE": "false"}
+    with stranger.popen(
+        "--scan", "--dry-run", env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            os.close(os.open(path, os.O_WRONLY))
+    assert process.returncode == 0
 
 
 def test_a_time_limit_ends_it(stranger: Program) -> None:
