@@ -25,6 +25,7 @@ import os
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from megamax_sync.errors import InvalidTransition
 
@@ -74,8 +75,7 @@ def check_transition(old: JobState, new: JobState) -> None:
         raise InvalidTransition(f"a job cannot go from {old} to {new}")
 
 
-@dataclass(frozen=True, slots=True)
-class FileStamp:
+class FileStamp(NamedTuple):
     """By what a version of a file is told from another without reading it.
 
     ``size`` in bytes, times in nanoseconds of Unix time. ``ctime_ns`` and ``dev`` are kept for
@@ -92,13 +92,12 @@ class FileStamp:
     @classmethod
     def of(cls, status: os.stat_result) -> FileStamp:
         """Take the stamp from ``os.stat``'s answer."""
-        return cls(
-            status.st_size,
-            _signed(status.st_mtime_ns),
-            _signed(status.st_ctime_ns),
-            _signed(status.st_dev),
-            _signed(status.st_ino),
-        )
+        size, mtime_ns, ctime_ns = status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        dev, ino = status.st_dev, status.st_ino
+        # Hardly ever is any of them negative or that large, and a scan makes many stamps.
+        if (mtime_ns | ctime_ns | dev | ino) >> 63:
+            return cls(size, *map(_signed, (mtime_ns, ctime_ns, dev, ino)))
+        return cls._make((size, mtime_ns, ctime_ns, dev, ino))
 
     def same_version(self, other: FileStamp) -> bool:
         """Tell whether both are certainly the same content; False means "look closer"."""

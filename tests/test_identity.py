@@ -53,7 +53,7 @@ def test_a_file_that_left_its_path_has_moved(found: tuple[Job, FileStamp], tmp_p
 def test_an_inode_alone_is_no_proof(found: tuple[Job, FileStamp]) -> None:
     """Inodes are used again: size and time have to be the same."""
     job, stamp = found
-    for other in (replace(stamp, size=9), replace(stamp, mtime_ns=9), replace(stamp, ino=9)):
+    for other in (stamp._replace(size=9), stamp._replace(mtime_ns=9), stamp._replace(ino=9)):
         assert not has_moved(job, other, there)
 
 
@@ -72,9 +72,9 @@ def test_nothing_is_concluded_from_what_is_missing(
 def test_devices_are_numbered_anew(found: tuple[Job, FileStamp], tmp_path: Path) -> None:
     """It is the same one if the watched folder lies on it now."""
     job, stamp = found
-    before = replace(job, stamp=replace(job.stamp, dev=99))
+    before = replace(job, stamp=job.stamp._replace(dev=99))
     assert has_moved(before, stamp, there)
-    assert not has_moved(before, replace(stamp, dev=98), there)
+    assert not has_moved(before, stamp._replace(dev=98), there)
     assert not has_moved(replace(before, root=None), stamp, there)
     assert not has_moved(replace(before, root=os.fsencode(tmp_path / "no")), stamp, there)
 
@@ -82,8 +82,8 @@ def test_devices_are_numbered_anew(found: tuple[Job, FileStamp], tmp_path: Path)
 def test_a_copy_has_crossed_when_nothing_is_left(found: tuple[Job, FileStamp]) -> None:
     """It has kept size and time; the caller has compared the content."""
     job, stamp = found
-    copy = replace(stamp, dev=7, ino=7)
+    copy = stamp._replace(dev=7, ino=7)
     assert has_crossed(job, copy, there)
-    assert not has_crossed(job, replace(copy, mtime_ns=7), there)
+    assert not has_crossed(job, copy._replace(mtime_ns=7), there)
     Path(os.fsdecode(job.path)).write_bytes(b"video")
     assert not has_crossed(job, copy, there)

@@ -98,7 +98,7 @@ def _inside(wanted: Rules, folder: bytes) -> list[Found]:
     walked = wanted if root is not None else replace(wanted, roots=(*wanted.roots, folder))
     return [
         # In which watched folder it lies, the instance that sends it knows.
-        replace(one, root=None)
+        one._replace(root=None)
         for found in Walk(walked, folder)
         for one in found
     ]

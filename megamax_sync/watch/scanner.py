@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 from megamax_sync.job import FileStamp
 from megamax_sync.store.resting import Version
@@ -34,8 +35,7 @@ _LINK = Unwanted("symlink", "a symbolic link, which is not followed")
 _NO_FILE = Unwanted("not-regular", "no regular file")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A file that the rules want, and how it looked when it was listed."""
 
     path: bytes
@@ -156,8 +156,9 @@ class Walk:
         """Judge these entries; the cheapest first."""
         rules, told = self.rules, self.on_unwanted is not None
         plain_name, excludes, least = rules.plain.match, bool(rules.exclude), max(1, rules.min_size)
+        asked = self.fresh is not None
         seen: list[Version] = []
-        looks: list[os.stat_result] = []
+        entries: list[os.DirEntry[bytes]] = []
         listing.files += len(piece)
         for entry in piece:
             name = entry.name
@@ -186,14 +187,15 @@ class Walk:
                 continue
             mode = status.st_mode
             if stat.S_ISREG(mode) and status.st_size >= least:
-                seen.append((entry.path, status.st_size, status.st_mtime_ns, status.st_ino))
-                looks.append(status)
+                if asked:
+                    seen.append((entry.path, status.st_size, status.st_mtime_ns, status.st_ino))
+                entries.append(entry)
             elif stat.S_ISDIR(mode):
                 self._enter(entry.path, listing)
             elif told:
                 listing.rest.append((name, entry.path, self._no_video(status)))
-        listing.candidates += len(seen)
-        self._leave_known(seen, looks, listing, whole=whole)
+        listing.candidates += len(entries)
+        self._leave_known(seen, entries, listing, whole=whole)
 
     def _enter(self, folder: bytes, listing: _Listing) -> None:
         listing.files -= 1
@@ -213,7 +215,7 @@ class Walk:
     def _leave_known(
         self,
         seen: list[Version],
-        looks: list[os.stat_result],
+        entries: list[os.DirEntry[bytes]],
         listing: _Listing,
         *,
         whole: bool,
@@ -226,10 +228,12 @@ class Walk:
         fresh = None if self.fresh is None or not seen else self.fresh(seen)
         if fresh is not None and not fresh:
             return
-        for (path, *_), status in zip(seen, looks, strict=True):
+        for entry in entries:
+            path = entry.path
             if fresh is None or path in fresh:
-                found = Found(path, listing.root, FileStamp.of(status))
-                listing.rest.append((os.path.basename(path), path, found))
+                # As it was looked at: an entry asks the disk only once.
+                stamp = FileStamp.of(entry.stat(follow_symlinks=False))
+                listing.rest.append((entry.name, path, Found(path, listing.root, stamp)))
 
     def _in_order(self, rest: list[tuple[bytes, bytes, Found | Unwanted]]) -> Iterator[list[Found]]:
         if len(rest) > 1:

@@ -319,7 +319,7 @@ def test_twins_of_what_looks_older_are_sent_with_it(job: tuple[Store, Job]) -> N
     twin = claimed.path.replace(b"a.mp4", b"sub/a.mp4")
     store.jobs.add(twin, claimed.stamp, root=None, folder=7, ready=True, reason="found")
     store.jobs.to_look_up(every=True)
-    now = replace(claimed, stamp=replace(claimed.stamp, mtime_ns=time.time_ns()))
+    now = replace(claimed, stamp=claimed.stamp._replace(mtime_ns=time.time_ns()))
     adoption = Adoption(store, Clock(), Listing(Clock()), first=1.0)
     assert adoption.settle(Account({None: [remote("H")], 7: []}), now, lambda: None) == 0.0
     assert store.jobs.rests_of_lookups() == 0

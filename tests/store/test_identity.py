@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -314,7 +313,7 @@ def test_one_that_was_postponed_is_compared_at_its_time(
     assert (again.id, again.attempts, again.error) == (job.id, 1, "no place")
     assert store.views.history(again)[-1].reason == "no place"
     assert store.twins.postpone(again, "no place", clock.time + 9)
-    newer = replace(job.stamp, mtime_ns=77)
+    newer = job.stamp._replace(mtime_ns=77)
     assert store.jobs.settle(job, newer)
     (afresh,) = store.twins.to_compare(None, 9)
     assert (afresh.id, afresh.attempts, afresh.stamp) == (job.id, 0, newer)

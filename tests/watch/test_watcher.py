@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -356,7 +355,7 @@ def test_a_queued_file_that_has_become_small_is_skipped(field: Field) -> None:
     path = field.file("a.mkv")
     job = field.store.jobs.add(
         os.fsencode(path),
-        replace(stamp_of(path), size=2000),
+        stamp_of(path)._replace(size=2000),
         root=os.fsencode(field.drop),
         folder=None,
         ready=False,
