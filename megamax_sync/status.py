@@ -97,7 +97,10 @@ def path_b64(path: bytes) -> str | None:
 def shown(path: bytes) -> str:
     """Render a path for a terminal: valid UTF-8, one line, no control characters."""
     # Not os.fsdecode: what a name looks like must not depend on the locale.
-    text = path.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        text = path.decode("utf-8", "surrogateescape").encode("utf-8", "backslashreplace").decode()
     if text.isprintable():
         return text
     return "".join(

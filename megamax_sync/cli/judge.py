@@ -17,7 +17,7 @@ from megamax_sync.units import human_size
 from megamax_sync.wanted import rules
 from megamax_sync.watch.companions import Companions
 from megamax_sync.watch.need import Need, need
-from megamax_sync.watch.probe import NO_LEASE, ignore_lease_breaks, look
+from megamax_sync.watch.probe import NO_LEASE, ignore_lease_breaks, is_whole, look
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 from megamax_sync.watch.settle import Settling, Signs, Waits, Writers
@@ -44,20 +44,18 @@ class Judge:
 
     def verdicts(self, files: Sequence[Found]) -> list[Verdict]:
         """Say the same of many files; of those of one folder at the least cost."""
-        known = self._likeness.judge(files, self._known_each(files))
-        unfinished, unknown = self._unfinished(
-            [one for one, verdict in zip(files, known, strict=True) if verdict.reason is None]
-        )
-        return [
-            verdict
-            if verdict.reason is not None
-            else replace(
-                verdict,
-                reason=unfinished[one.path],
-                doubt=NO_LEASE if one.path in unknown else None,
-            )
-            for one, verdict in zip(files, known, strict=True)
-        ]
+        verdicts = self._known_each(files)
+        left = _left(verdicts)
+        closer = self._likeness.judge([files[n] for n in left], [verdicts[n] for n in left])
+        for n, verdict in zip(left, closer, strict=True):
+            verdicts[n] = verdict
+        left = _left(verdicts)
+        unfinished, unknown = self._unfinished([files[n] for n in left])
+        for n in left if unfinished or unknown else ():
+            path = files[n].path
+            doubt = NO_LEASE if path in unknown else None
+            verdicts[n] = verdicts[n]._replace(reason=unfinished.get(path), doubt=doubt)
+        return verdicts
 
     def folder(self, one: Found, verdict: Verdict) -> int | None:
         """Return the Megamax folder that it would go to."""
@@ -77,20 +75,40 @@ class Judge:
             return [_NOTHING] * len(files)
         paths = [one.path for one in files]
         dropped = self._store.orders.forgotten(paths)
-        jobs = self._store.jobs.latest_each(paths)
-        return [_known(one, jobs.get(one.path), dropped.get(one.path)) for one in files]
+        fates = self._store.resting.fates(paths)
+        verdicts: list[Verdict] = []
+        #: Those of which more has to be read.
+        stirring: list[int] = []
+        for n, one in enumerate(files):
+            verdict, fate = _NOTHING, fates.get(one.path)
+            if one.path in dropped and dropped[one.path].same_version(one.stamp):
+                verdict = Verdict("forgotten; megamax-sync upload takes it again")
+            elif fate is not None and fate.version == one.version and fate.state != "queued":
+                verdict = Verdict(_rests(fate.state, fate.job, fate.hashid, fate.error))
+            elif fate is not None:
+                stirring.append(n)
+            verdicts.append(verdict)
+        jobs = self._store.jobs.latest_each([paths[n] for n in stirring])
+        for n in stirring:
+            verdicts[n] = _known(files[n], jobs.get(paths[n]))
+        return verdicts
 
-    def _unfinished(self, files: Sequence[Found]) -> tuple[dict[bytes, str | None], set[bytes]]:
-        """Say why the watch would not find these files finished now, and of which of them it is
-        unknown whether anybody writes.
+    def _unfinished(self, files: Sequence[Found]) -> tuple[dict[bytes, str], set[bytes]]:
+        """Say of which of these files the watch would not find them finished now, and why; and of
+        which of them it is unknown whether anybody writes.
         """
-        reasons: dict[bytes, str | None] = {}
+        reasons: dict[bytes, str] = {}
         unknown: set[bytes] = set()
         looked: list[tuple[Found, Settling, Signs]] = []
+        settle, sparse = self._settings.settle_seconds, self._settings.allow_sparse
+        before = self._clock.wall() - settle
+        whole: list[Found] = []
         for one in files:
-            settling = Settling(
-                self._settings.settle_seconds, allow_sparse=self._settings.allow_sparse
-            )
+            # Nearly all are, and nothing has to be made to tell this.
+            if is_whole(one.path, before, allow_sparse=sparse):
+                whole.append(one)
+                continue
+            settling = Settling(settle, allow_sparse=sparse)
             try:
                 status = os.lstat(one.path)
                 if not stat.S_ISREG(status.st_mode):
@@ -107,6 +125,11 @@ class Judge:
                 reasons[one.path] = f"cannot be read ({error.strerror})"
         # In this order, as the watch has it.
         companions = Companions()
+        looked += [
+            (one, Settling(settle, allow_sparse=sparse), Signs(Writers.NONE))
+            for one in whole
+            if not companions.none_in(one.path.rpartition(b"/")[0] or b"/", one.root)
+        ]
         for one, settling, signs in looked:
             try:
                 beside = companions.of(one.path, one.root)
@@ -114,7 +137,8 @@ class Judge:
                 reasons[one.path] = f"cannot be read ({error.strerror})"
                 continue
             verdict = settling.judge(signs if beside is None else replace(signs, companion=beside))
-            reasons[one.path] = f"waits: {verdict.reason}" if isinstance(verdict, Waits) else None
+            if isinstance(verdict, Waits):
+                reasons[one.path] = f"waits: {verdict.reason}"
             if signs.writers is Writers.UNKNOWN:
                 unknown.add(one.path)
         return reasons, unknown
@@ -126,10 +150,13 @@ def target(size: int, folder: int | None) -> str:
     return output.signs(f"{human_size(size)} → folder {where}")
 
 
-def _known(one: Found, job: Job | None, then: FileStamp | None) -> Verdict:
+def _left(verdicts: Sequence[Verdict]) -> list[int]:
+    """Say by number which of these have nothing against an upload."""
+    return [n for n, verdict in enumerate(verdicts) if verdict.reason is None]
+
+
+def _known(one: Found, job: Job | None) -> Verdict:
     """Say why the queue would have nothing done; or name the job that would be."""
-    if then is not None and then.same_version(one.stamp):
-        return Verdict("forgotten; megamax-sync upload takes it again")
     what = need(job, one.stamp)
     if job is None or what is Need.ADD:
         return _NOTHING
@@ -139,10 +166,13 @@ def _known(one: Found, job: Job | None, then: FileStamp | None) -> Verdict:
         return Verdict(
             f"{job.state} as {job.hashid}, unless its content has changed with its times"
         )
-    if job.state is JobState.DONE:
-        return Verdict(f"done as {job.hashid}")
-    if job.state is JobState.FAILED:
-        return Verdict(f"failed: {job.error}; megamax-sync retry {job.id} tries again")
-    if job.state is JobState.SKIPPED:
-        return Verdict(job.error)
-    return Verdict(f"{job.state} already")
+    return Verdict(_rests(job.state, job.id, job.hashid, job.error))
+
+
+def _rests(state: str, job: int, hashid: str | None, error: str | None) -> str | None:
+    """Say how the job of a file stands about which there is nothing to be done."""
+    if state == JobState.DONE:
+        return f"done as {hashid}"
+    if state == JobState.FAILED:
+        return f"failed: {error}; megamax-sync retry {job} tries again"
+    return error if state == JobState.SKIPPED else f"{state} already"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from megamax_sync.config import Settings
 from megamax_sync.identity import Lies, has_moved, lies
@@ -14,8 +14,7 @@ from megamax_sync.store import Store
 from megamax_sync.watch.scanner import Found
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Why a file would not be uploaded now; None if it would, perhaps by a job there is."""
 
     reason: str | None = None
@@ -34,11 +33,10 @@ class Likeness:
         self._seen: dict[tuple[int, int], bytes] = {}
 
     def judge(self, files: Sequence[Found], verdicts: Sequence[Verdict]) -> list[Verdict]:
-        """Return better verdicts for those files that would be uploaded."""
-        open_ = [one for one, how in zip(files, verdicts, strict=True) if how.reason is None]
-        jobs = self._jobs_of({one.stamp.ino for one in open_})
+        """Return better verdicts for files that would be uploaded."""
+        jobs = self._jobs_of({one.stamp.ino for one in files})
         return [
-            how if how.reason is not None else self._closer(one, how, jobs)
+            self._closer(one, how, jobs.get(one.stamp.ino, ()))
             for one, how in zip(files, verdicts, strict=True)
         ]
 
@@ -48,21 +46,23 @@ class Likeness:
             by_inode.setdefault(job.stamp.ino, []).append(job)
         return by_inode
 
-    def _closer(self, one: Found, how: Verdict, jobs: dict[int, list[Job]]) -> Verdict:
+    def _closer(self, one: Found, how: Verdict, jobs: Sequence[Job]) -> Verdict:
+        """``jobs``: those of the same inode number."""
         if how.job is None:
-            for job in jobs.get(one.stamp.ino, []):
+            for job in jobs:
                 if has_moved(job, one.stamp, _is_gone):
                     return _moved(job)
         if not self._dedupe:
             return how
-        first = self._first(one, how, jobs.get(one.stamp.ino, []))
-        if first is not None and first != one.path:
-            return Verdict(duplicate_of(first), how.job)
-        self._seen.setdefault((one.stamp.dev, one.stamp.ino), one.path)
-        return how
+        path, file = one.path, one.stamp[3:]
+        first = self._first(one, how, jobs) if jobs or how.job else None
+        if first is None or first == path:
+            seen = self._seen.setdefault(file, path)
+            first = first or seen
+        return how if first == path else Verdict(duplicate_of(first), how.job)
 
     def _first(self, one: Found, how: Verdict, jobs: Sequence[Job]) -> bytes | None:
-        """Return the path under which the content is sent, or going to be."""
+        """Return the path under which the queue knows the content to be sent."""
         if how.job is not None and self._store is not None:
             known = self._store.twins.original(how.job) or self._store.twins.first_of(how.job)
             if known is not None and known.id != how.job.id:
@@ -72,7 +72,7 @@ class Likeness:
             earlier = how.job is None or job.id < how.job.id
             if stands and earlier and _is_linked(job, one.stamp):
                 return job.path
-        return self._seen.get((one.stamp.dev, one.stamp.ino))
+        return None
 
 
 def _is_gone(root: bytes) -> bool:

@@ -6,9 +6,11 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TextIO
 
 from megamax_sync.errors import (
@@ -25,6 +27,10 @@ from megamax_sync.errors import (
 )
 
 DONE, FAILED, USAGE, REJECTED, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadUsage(ConfigError):
@@ -71,9 +77,15 @@ def say_json(document: Any) -> None:
 
 def json_text(document: Any, *, indent: int | None = None) -> str:
     """Render JSON that any encoding can hold which knows the names in it."""
-    text = json.dumps(document, ensure_ascii=False, indent=indent)
+    # To make an encoder each time takes as long as a small document does.
+    encoder = _ENCODER if indent is None else json.JSONEncoder(ensure_ascii=False, indent=indent)
+    text = encoder.encode(document)
     # Lone surrogates can stand in JSON as escapes, and in no encoding.
-    return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+    return text if text.isascii() else _SURROGATE.sub(_escaped, text)
+
+
+def _escaped(surrogate: re.Match[str]) -> str:
+    return f"\\u{ord(surrogate[0]):04x}"
 
 
 def say_now(text: str) -> None:
@@ -149,11 +161,18 @@ def signs(text: str) -> str:
 
     Not for names, nor for what may be read by a program: there an escape is right.
     """
+    if _holds_signs(sys.stdout.encoding or "ascii"):
+        return text
+    return text.replace("→", "->").replace("…", "...")
+
+
+@cache
+def _holds_signs(encoding: str) -> bool:
     try:
-        "→…".encode(sys.stdout.encoding or "ascii")
+        "→…".encode(encoding)
     except UnicodeEncodeError:
-        return text.replace("→", "->").replace("…", "...")
-    return text
+        return False
+    return True
 
 
 def moment(unix: float) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, reading
@@ -20,8 +20,7 @@ from megamax_sync.watch.rules import Unwanted
 from megamax_sync.watch.scanner import Found, natural, walks
 
 
-@dataclass(frozen=True, slots=True)
-class _Fate:
+class _Fate(NamedTuple):
     """What would become of one path. Skipped for ``reason``; without one it would be uploaded."""
 
     path: bytes
@@ -33,7 +32,7 @@ class _Fate:
 
 
 class _Writer(Protocol):
-    def write(self, fate: _Fate) -> None: ...
+    def write(self, fates: Iterable[_Fate]) -> None: ...
 
     def end(self) -> None: ...
 
@@ -41,12 +40,17 @@ class _Writer(Protocol):
 class _Lines:
     """One line each, for people and their pipes."""
 
-    def write(self, fate: _Fate) -> None:
-        """Write one file's line."""
-        if fate.reason is not None:
-            output.say(f"skip {shown(fate.path)}: {output.one_line(fate.reason)}")
-            return
-        output.say(f"upload {shown(fate.path)} ({target(fate.size or 0, fate.folder)})")
+    def write(self, fates: Iterable[_Fate]) -> None:
+        """Write these files' lines, all at once: stdout may well be unbuffered."""
+        output.say(
+            "".join(
+                f"upload {shown(path)} ({target(size or 0, folder)})\n"
+                if reason is None
+                else f"skip {shown(path)}: {output.one_line(reason)}\n"
+                for path, reason, size, folder in fates
+            ),
+            end="",
+        )
 
     def end(self) -> None:
         """Nothing is left to be said."""
@@ -60,21 +64,29 @@ class _Document:
         self._bytes = 0
         self._before = '{\n  "files": ['
 
-    def write(self, fate: _Fate) -> None:
-        """Write one file's object."""
-        action = "upload" if fate.reason is None else "skip"
+    def write(self, fates: Iterable[_Fate]) -> None:
+        """Write these files' objects, all at once."""
+        rows = [self._row(fate) for fate in fates]
+        if rows:
+            output.say(self._before + ",".join(rows), end="")
+            self._before = ","
+
+    def _row(self, fate: _Fate) -> str:
+        path, reason, size, folder = fate
+        action = "skip"
+        if reason is None:
+            action = "upload"
+            self._bytes += size or 0
         self._counts[action] += 1
-        self._bytes += (fate.size or 0) if fate.reason is None else 0
         row = {
-            "path": readable_path(fate.path),
-            "path_b64": path_b64(fate.path),
+            "path": readable_path(path),
+            "path_b64": path_b64(path),
             "action": action,
-            "reason": fate.reason,
-            "size": fate.size,
-            "folder": fate.folder,
+            "reason": reason,
+            "size": size,
+            "folder": folder,
         }
-        output.say(f"{self._before}\n    {output.json_text(row)}", end="")
-        self._before = ","
+        return f"\n    {output.json_text(row)}"
 
     def end(self) -> None:
         """Close the list, and sum up."""
@@ -100,20 +112,28 @@ def preview(root: Root) -> int:
         for walk in walks(wanted, on_unwanted=leave_out):
             for found in walk:
                 verdicts = zip(found, judge.verdicts(found), strict=True)
-                fates = [*unwanted, *(_fate(judge, one, how) for one, how in verdicts)]
-                if unwanted and found:
-                    fates.sort(key=lambda fate: natural(fate.path))
-                unwanted.clear()
-                for fate in fates:
-                    writer.write(fate)
+                fates = [_fate(judge, one, how) for one, how in verdicts]
+                if unwanted:
+                    fates = _merged(unwanted, fates)
+                    unwanted.clear()
+                writer.write(fates)
                 if until is not None and time.monotonic() >= until:
                     writer.end()
                     output.complain("--timeout has passed, and not every file was looked at")
                     return output.TRY_LATER
-            for folder, why in walk.unreadable:
-                writer.write(_Fate(folder, f"cannot be read ({why})"))
+            writer.write(
+                _Fate(folder, f"cannot be read ({why})") for folder, why in walk.unreadable
+            )
     writer.end()
     return output.DONE
+
+
+def _merged(unwanted: list[_Fate], wanted: list[_Fate]) -> list[_Fate]:
+    """Put what lies in one folder in order."""
+    if not wanted:
+        return [*unwanted]
+    name = wanted[0].path.rindex(b"/") + 1
+    return sorted([*unwanted, *wanted], key=lambda fate: natural(fate.path[name:]))
 
 
 def _fate(judge: Judge, one: Found, verdict: Verdict) -> _Fate:

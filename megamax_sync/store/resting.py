@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from megamax_sync.job import VANISHED
 from megamax_sync.store.table import JobTable
@@ -15,6 +16,29 @@ _VERSION = f"""path, CASE state
     WHEN 'queued' THEN iif(ready, size, NULL)
     WHEN 'skipped' THEN iif(error = '{VANISHED}', NULL, size)
     ELSE size END, mtime_ns, ino"""
+_FATE = f"{_VERSION}, id, state, hashid, error"
+
+#: Between two paths there may be so many jobs of files that are gone, or not wanted any more.
+BETWEEN = 100
+
+
+class Fate(NamedTuple):
+    """Of which version the newest job of a path is, if that rests, and how it stands."""
+
+    path: bytes
+    #: None: nothing is known about a file that looks like this.
+    size: int | None
+    mtime_ns: int
+    ino: int
+    job: int
+    state: str
+    hashid: str | None
+    error: str | None
+
+    @property
+    def version(self) -> tuple[bytes, int | None, int, int]:
+        """What to compare with that of a file."""
+        return self[:4]
 
 
 class Resting(JobTable):
@@ -37,6 +61,22 @@ class Resting(JobTable):
         )
         rows = self.database.read_tuples(sql, first, last, most + 1)
         return rows if len(rows) <= most else None
+
+    def fates(self, paths: Sequence[bytes]) -> dict[bytes, Fate]:
+        """Return by path what the newest job of each of these paths is of, and how it stands.
+
+        Cheapest for paths of one folder, in order.
+        """
+        if not paths:
+            return {}
+        # As :meth:`between`, unless many others lie between these: those of subfolders, say.
+        sql = f"SELECT {_FATE} FROM job WHERE path >= ? AND path <= ? ORDER BY path, placed LIMIT ?"
+        most = 2 * len(paths) + BETWEEN
+        rows = self.database.read_tuples(sql, min(paths), max(paths), most + 1)
+        if len(rows) > most:
+            sql = f"SELECT {_FATE} FROM job WHERE path IN ({{}}) ORDER BY placed, id"
+            rows = list(self.of_paths(sql, paths))
+        return {row[0]: Fate._make(row) for row in rows}
 
     def stirred_since(self, mark: tuple[int, int]) -> tuple[list[bytes] | None, tuple[int, int]]:
         """Return the paths of which a job was queued or skipped since; None if nobody can tell.

@@ -12,7 +12,7 @@ import structlog
 from megamax_sync.fingerprint import Content
 from megamax_sync.job import FileStamp, Job, JobState
 from megamax_sync.store import NewJob, Proof, Store
-from megamax_sync.store.resting import Version, newest
+from megamax_sync.store.resting import BETWEEN, Version, newest
 from megamax_sync.watch.following import Following
 from megamax_sync.watch.need import Need, need
 from megamax_sync.watch.rules import Folders
@@ -21,8 +21,6 @@ from megamax_sync.watch.scanner import Found
 _log = structlog.get_logger()
 #: Paths asked for in one query.
 _QUERY = 500
-#: Between two paths there may be so many jobs of files that are gone, or not wanted any more.
-_BETWEEN = 100
 _BACK = "the file has come back"
 
 
@@ -102,7 +100,7 @@ class Intake:
         seen = sorted(seen)
         for start in range(0, len(seen), _QUERY):
             part = seen[start : start + _QUERY]
-            rows = resting.between(part[0][0], part[-1][0], most=2 * len(part) + _BETWEEN)
+            rows = resting.between(part[0][0], part[-1][0], most=2 * len(part) + BETWEEN)
             if rows == part:
                 continue
             # None if much of what the queue knows between the two lies in folders of this folder.

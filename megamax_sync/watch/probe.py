@@ -16,10 +16,37 @@ NO_LEASE = (
     "CAP_LEASE, and a local file system); /proc is looked at instead"
 )
 
+_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 
 def ignore_lease_breaks() -> None:
     """Call once at start, in the main thread: a broken lease's SIGIO kills by default."""
     signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def is_whole(path: bytes, before: float, *, allow_sparse: bool) -> bool:
+    """Tell whether nothing in the file speaks against it, as far as one short look tells.
+
+    That is: last changed ``before`` (Unix time), nobody has it open for writing, no holes unless
+    they are allowed. False where any of it is in doubt, which takes :func:`look` to say more.
+    """
+    try:
+        fd = os.open(path, _FLAGS)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(fd)
+        return (
+            max(status.st_mtime, status.st_ctime) < before
+            and stat.S_ISREG(status.st_mode)
+            and (allow_sparse or not has_holes(fd, status.st_size))
+            # The last of all, as the file is closed then, which gives a lease back.
+            and fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK) == 0
+        )
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def look(path: bytes) -> Signs:
@@ -30,7 +57,7 @@ def look(path: bytes) -> Signs:
     job's own state.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = os.open(path, _FLAGS)
     except PermissionError:
         return Signs(Writers.UNKNOWN)
     try:

@@ -205,7 +205,7 @@ class Folders:
 
     def of(self, path: bytes, root: bytes | None) -> int | None:
         """Return the folder ID for a file at ``path`` found below ``root``."""
-        if root is not None:
+        if root is not None and self._rows:
             parts = tuple(path[len(root.rstrip(b"/")) + 1 :].split(b"/")[:-1])
             for prefix, folder in self._rows:
                 if parts[: len(prefix)] == prefix:

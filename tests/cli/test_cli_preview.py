@@ -54,6 +54,32 @@ def test_each_link_and_each_folder_that_is_left_out_has_its_line(stranger: Progr
     ]
 
 
+def test_what_lies_in_one_folder_is_in_one_order(stranger: Program) -> None:
+    """Wanted or not, and numbers count as numbers; each video waits for its own reason."""
+    for name in ("ep 10.mkv", "ep 9.mkv", "ep 9.mkv.megamax.json", "1.mkv", "ep 2.mkv", "x.txt"):
+        stranger.video(name, 5)
+    (stranger.watch / "ep 2.mkv.part").touch()
+    (stranger.watch / "ep 1").mkdir()
+    with open(stranger.watch / "ep 3.mkv", "wb") as sparse:
+        sparse.truncate(100_000)
+    result = stranger.run("--scan", "--dry-run", env={"MEGAMAX_SETTLE_SECONDS": "0"})
+    lines = [line.replace(f"{stranger.watch}/", "") for line in result.lines()]
+    holes = "skip ep 3.mkv: waits: has unwritten holes, as an unfinished download has"
+    assert lines[3].startswith(holes)
+    assert [*lines[:3], *lines[4:]] == [
+        "upload 1.mkv (5 B → folder none)",
+        "skip ep 2.mkv: waits: companion ep 2.mkv.part",
+        "skip ep 2.mkv.part: the name of an unfinished download (.part)",
+        "upload ep 9.mkv (5 B → folder none)",
+        "skip ep 9.mkv.megamax.json: a sidecar of ours",
+        "upload ep 10.mkv (5 B → folder none)",
+        "skip x.txt: extension txt is not in MEGAMAX_EXTENSIONS",
+    ]
+    env = {"MEGAMAX_SETTLE_SECONDS": "900", "MEGAMAX_ALLOW_SPARSE": "true"}
+    young = [line for line in stranger.run("--scan", "--dry-run", env=env).lines() if "ep" in line]
+    assert sum("s of quiet left" in line for line in young) == 4
+
+
 def test_what_the_queue_knows_is_said(
     program: Program, sandbox: Sandbox, faults: FaultScript
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from megamax_sync.clock import Clock
 from megamax_sync.job import VANISHED, Job
 from megamax_sync.store import Store
-from megamax_sync.store.resting import Version, newest
+from megamax_sync.store.resting import BETWEEN, Version, newest
 
 Add = Callable[..., Job]
 
@@ -50,6 +50,22 @@ def test_a_range_with_too_much_in_it_is_not_told(store: Store, add: Add) -> None
         add(b"/v/%d" % number)
     assert store.resting.between(b"/v/0", b"/v/3", 3) is None
     assert store.resting.between(b"/v/0", b"/v/3", 4) is not None
+
+
+def test_fates_are_those_of_the_newest_jobs(store: Store, add: Add) -> None:
+    """Whether a range holds little more than what is asked for, or a library lies in between."""
+    add(b"/v/a.mp4")
+    newer, other = add(b"/v/a.mp4", size=11), add(b"/v/c.mp4", ready=False)
+    asked = [newer.path, b"/v/b.mp4", other.path]
+    few = store.resting.fates(asked)
+    assert list(few) == [newer.path, other.path]
+    assert store.resting.fates([]) == {}
+    fate = few[newer.path]
+    assert (fate.version, fate.job, fate.state) == (version(newer), newer.id, "queued")
+    assert few[other.path].version != version(other)
+    for number in range(BETWEEN + 10):
+        add(b"/v/b/%d" % number)
+    assert store.resting.fates(asked) == few
 
 
 def test_jobs_that_were_queued_or_skipped_are_told_once(store: Store, add: Add) -> None:

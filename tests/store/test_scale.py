@@ -124,6 +124,8 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
     "newest of paths": lambda store: store.jobs.latest_each([b"/v/done/000003.mkv", b"/v/no"]),
     "resting": lambda store: store.resting.each([b"/v/done/000003.mkv", b"/v/no"]),
     "between": lambda store: store.resting.between(b"/v/done/000003", b"/v/done/000009", 50),
+    "fates": lambda store: store.resting.fates([b"/v/done/000003.mkv", b"/v/done/000009.mkv"]),
+    "forgotten": lambda store: store.orders.forgotten([b"/v/done/000003.mkv", b"/v/no"]),
     "unsettled since": lambda store: store.jobs.unsettled_since(store.views.mark()),
     "stirred": lambda store: store.resting.stirred_since((0, store.views.mark())),
     "unknown": lambda store: store.journal.unknown_of(first(store, S.QUEUED)),

@@ -119,13 +119,13 @@ def test_the_control_file_of_a_whole_folder_counts(tmp_path: Path) -> None:
 def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred files of one folder cost one listing, not a thousand questions."""
     listed = []
-    real = os.scandir
+    real = os.listdir
 
-    def counted(folder: bytes) -> object:
+    def counted(folder: bytes) -> list[bytes]:
         listed.append(folder)
         return real(folder)
 
-    monkeypatch.setattr(os, "scandir", counted)
+    monkeypatch.setattr(os, "listdir", counted)
     companions = Companions()
     for number in range(100):
         assert companions.of(os.fsencode(tmp_path / f"{number}.mkv"), None) is None
@@ -144,6 +144,21 @@ def test_a_folder_that_may_not_be_listed_is_asked_name_by_name(
     assert companion(tmp_path / "a.mkv") is None
     (tmp_path / "a.mkv.part").touch()
     assert companion(tmp_path / "a.mkv") == "a.mkv.part"
+
+
+def test_a_folder_without_any_is_told(tmp_path: Path) -> None:
+    """By one answer for all of its files; the control file of a folder above counts, too."""
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "a.mkv").touch()
+    root, where = os.fsencode(tmp_path), os.fsencode(folder)
+    assert Companions().none_in(where, root)
+    (tmp_path / "a.aria2").touch()
+    assert not Companions().none_in(where, root)
+    assert Companions().none_in(where, None)
+    (folder / "a.f1.mkv.part").touch()
+    assert not Companions().none_in(where, None)
+    assert not Companions().none_in(b"x" * 300, None)
 
 
 def test_a_folder_that_is_gone_holds_nothing(tmp_path: Path) -> None:

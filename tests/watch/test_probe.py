@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from megamax_sync.watch.probe import find_writer, has_holes, look
+from megamax_sync.watch.probe import find_writer, has_holes, is_whole, look
 from megamax_sync.watch.settle import Signs, Writers
 
 from .field import writer
@@ -230,6 +230,38 @@ def test_holes_are_seen_until_the_last_is_filled(tmp_path: Path) -> None:
             file.seek(place * block)
             file.write(os.urandom(block))
     assert not signs(path).holes
+
+
+def test_a_whole_file_is_told_by_one_short_look(tmp_path: Path) -> None:
+    """Only if it is old enough, nobody writes it, and nothing in it is unwritten."""
+    path, sparse = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    path.write_bytes(b"x")
+    with open(sparse, "wb") as file:
+        file.truncate(100_000)
+    later = max(path.stat().st_ctime, sparse.stat().st_ctime) + 1
+
+    def whole(one: Path, before: float = later, allow_sparse: bool = False) -> bool:
+        return is_whole(os.fsencode(one), before, allow_sparse=allow_sparse)
+
+    assert whole(path)
+    assert not whole(path, path.stat().st_ctime)
+    assert (whole(sparse), whole(sparse, allow_sparse=True)) == (False, True)
+    with writer(path):
+        assert not whole(path)
+    # Its own lease is given back: the next writer does not wait.
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    assert whole(path)
+
+
+def test_what_is_no_file_is_not_whole(tmp_path: Path) -> None:
+    """A folder, a link, a pipe that nobody writes, and what is gone."""
+    target = tmp_path / "a.mkv"
+    target.write_bytes(b"x")
+    (tmp_path / "link").symlink_to(target)
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("", "link", "pipe", "gone"):
+        one = os.fsencode(tmp_path / name)
+        assert not is_whole(one, target.stat().st_ctime + 1e6, allow_sparse=True)
 
 
 def test_where_holes_cannot_be_asked_for_there_are_none() -> None:
