@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from megamax_sync.job import FileStamp, JobState, match_key
 from megamax_sync.store.proving import Proof, Proving
 from megamax_sync.store.table import OF_SIZE
+
+_JOB = (
+    "job (id, placed, path, root, state, ready, size, mtime_ns, ctime_ns, dev, ino, match_key, "
+    "folder, lookup, created_at, updated_at, cleared)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,46 +59,51 @@ class Making(Proving):
                 "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'job'"
             )[0][0]
             ids = list(range(last + 1, last + 1 + len(new)))
-            self.database.write_each(
-                "DELETE FROM forgotten WHERE path = ?", [(one.path,) for one in new]
-            )
-            self.database.write_each(
-                "INSERT INTO job (id, placed, path, root, state, ready, size, mtime_ns, ctime_ns, "
-                "dev, ino, match_key, folder, lookup, created_at, updated_at, cleared) "
-                "VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? "
-                f"AND NOT {OF_SIZE})",
-                [
+            self._recall([one.path for one in new])
+            known = self._known_sizes({one.stamp.size for one in new})
+            rows = []
+            for job, one in zip(ids, new, strict=True):
+                stamp = one.stamp
+                cleared = ready and stamp.size not in known
+                known.add(stamp.size)
+                rows.append(
                     (
                         job,
                         job,
                         one.path,
                         one.root,
-                        int(ready),
-                        one.stamp.size,
-                        one.stamp.mtime_ns,
-                        one.stamp.ctime_ns,
-                        one.stamp.dev,
-                        one.stamp.ino,
+                        JobState.QUEUED.value,
+                        ready,
+                        stamp.size,
+                        stamp.mtime_ns,
+                        stamp.ctime_ns,
+                        stamp.dev,
+                        stamp.ino,
                         match_key(os.path.basename(one.path)),
                         one.folder,
-                        int(one.lookup),
+                        one.lookup,
                         now,
                         now,
-                        int(ready),
-                        one.stamp.size,
-                        job,
+                        cleared,
                     )
-                    for job, one in zip(ids, new, strict=True)
-                ],
-            )
-            self.database.write_each(
-                "INSERT INTO history (job, at, state, reason) VALUES (?, ?, ?, ?)",
-                [
-                    (job, at, JobState.QUEUED.value, one.reason)
-                    for job, one in zip(ids, new, strict=True)
-                ],
-            )
+                )
+            self.insert_each(_JOB, rows)
+            reasons = [
+                (job, at, JobState.QUEUED.value, one.reason)
+                for job, one in zip(ids, new, strict=True)
+            ]
+            self.insert_each("history (job, at, state, reason)", reasons)
             for job, one in zip(ids, new, strict=True):
                 if one.proof is not None:
                     self.prove(job, one.proof, f"its sidecar names it: {one.proof.hashid}")
         return ids
+
+    def _recall(self, paths: Sequence[bytes]) -> None:
+        """Forget that jobs of these paths were dropped; few were, so they are asked for first."""
+        found = self.of_paths("SELECT path FROM forgotten WHERE path IN ({})", paths)
+        self.database.write_each("DELETE FROM forgotten WHERE path = ?", [tuple(r) for r in found])
+
+    def _known_sizes(self, sizes: Collection[int]) -> set[int]:
+        """Return those of these sizes of which there is a job that may have the same content."""
+        sql = f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 {OF_SIZE.format('value')})"
+        return {row["value"] for row in self.database.read(sql, json.dumps(list(sizes)))}

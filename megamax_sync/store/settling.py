@@ -49,7 +49,8 @@ class Settling(Making):
         )
         sql = (
             f"UPDATE job SET {afresh}ready = 1, size = ?, mtime_ns = ?, ctime_ns = ?, dev = ?, "
-            f"ino = ?, error = NULL, updated_at = ?, original = NULL, cleared = NOT {OF_SIZE} "
+            f"ino = ?, error = NULL, updated_at = ?, original = NULL, cleared = "
+            f"NOT EXISTS (SELECT 1 {OF_SIZE.format('?')} AND other.id <> ?) "
             "WHERE id = ? AND state = 'queued' RETURNING id"
         )
         changed = self.database.write(

