@@ -6,7 +6,7 @@ overflow, and an exception in a handler ends watchdog's dispatcher.
 watchdog says of a lost event, at best, that it lost some, in its own log. So its reader is listened
 in on: every raw event passes :meth:`Observer._raw` on its way. That, and the questions
 whether a folder is watched and whether all threads live, need private names of watchdog;
-``tests/watch/test_observer.py`` pins them.
+``tests/watch/test_coverage.py`` pins them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers.api import ObservedWatch
-from watchdog.observers.inotify import InotifyObserver
+from watchdog.observers.inotify import InotifyObserver, InotifyWatchGroup
 
 from megamax_sync.job import SIDECAR_SUFFIX
 from megamax_sync.watch import canary
@@ -111,8 +111,11 @@ class Observer:
 
     def start(self) -> None:
         """Begin to dispatch."""
-        # Folders made quickly are reported to it twice, which it bears well, unless the warning is
-        # turned into an error: that would end its reader.
+        # Folders made quickly are reported to it twice, and watches are taken anew, which it bears
+        # well, unless the warning is turned into an error: that would end its reader.
+        # What it warns with shows the whole group, every watched folder in it, whether anybody
+        # sees it or not: 1.3 ms each time with 1000 folders, 8 ms with 5000.
+        type.__setattr__(InotifyWatchGroup, "__repr__", object.__repr__)
         warnings.filterwarnings("ignore", "Callback with id .* already exists", RuntimeWarning)
         self._observer.start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,25 @@ def test_the_private_names_of_watchdog_are_there(tmp_path: Path) -> None:
         assert observer.fault(lambda _root: False) is None
     finally:
         observer.stop(5)
+
+
+def test_a_watch_that_is_taken_anew_does_not_cost_more_with_more_folders(tmp_path: Path) -> None:
+    """What watchdog says of that, which nobody sees, does not name all other folders."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    root = os.fsencode(tmp_path)
+    observer = Observer(lambda _folder, _subtree: None)
+    observer.start()
+    try:
+        observer.watch(root)
+        observer._inotify.handle_event(raw(_OVERFLOW))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            assert observer.covers(root + b"/one")
+    finally:
+        observer.stop(5)
+    assert len(said) == 1
+    assert "other" not in str(said[0].message)
 
 
 def test_an_error_in_watchdogs_reader_does_not_end_it(
