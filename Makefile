@@ -14,6 +14,9 @@ FULL := */megamax_sync/store/*,*/megamax_sync/job.py,*/megamax_sync/api/retry.py
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the bench measures, as a user installs it: with nothing beside what it needs.
+PRODUCT := bench/.product
+PRODUCT_STAMP := $(PRODUCT)/.installed
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
@@ -25,8 +28,9 @@ SHELL := /bin/sh
 # A developer's own settings must not colour a demo, a test or a figure.
 $(foreach name,$(filter MEGAMAX_%,$(.VARIABLES)),$(eval unexport $(name)))
 
-# The interpreter that the environment was made from may have gone since.
+# The interpreter that an environment was made from may have gone since.
 $(shell test -x $(BIN)/python || rm -f $(STAMP))
+$(shell test -x $(PRODUCT)/bin/python || rm -f $(PRODUCT_STAMP))
 
 .PHONY: help demo test retest gates test-systemd test-container docs pictures screenshots check format bench chaos matrix lock clean
 
@@ -98,7 +102,20 @@ format: $(STAMP) ## lay the code out as `make check` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --files 200' for less, printed only
+$(PRODUCT_STAMP): requirements.lock pyproject.toml
+	@echo "Installing into $(PRODUCT) ..."
+	@$(PYTHON) -m venv --clear $(PRODUCT)
+	@$(PRODUCT)/bin/python -m pip install -qq --disable-pip-version-check \
+		--require-hashes --requirement requirements.lock
+	@touch $@
+
+# The wheel is built by the development environment, so that what builds it is not measured along.
+bench: $(STAMP) $(PRODUCT_STAMP) ## measure, into bench/RESULTS.md; BENCH_ARGS='--size 256M --files 200' for less, printed only
+	@rm -rf $(PRODUCT)/wheel
+	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check \
+		--no-deps --no-build-isolation --no-index --wheel-dir $(PRODUCT)/wheel .
+	@$(PRODUCT)/bin/python -m pip install -qq --disable-pip-version-check \
+		--no-deps --no-index --force-reinstall $(PRODUCT)/wheel/*.whl
 	@$(BIN)/python bench/run.py $(BENCH_ARGS)
 
 matrix: $(STAMP) ## every fault at every call of the service, three times each; three minutes
@@ -124,6 +141,6 @@ lock: $(STAMP) ## bring the locks in step with pyproject.toml; UPGRADE=--upgrade
 		--constraint=requirements-dev.lock --only-build-deps --build-deps-for=wheel pyproject.toml
 
 clean: ## take away all that make has made
-	@rm -rf $(VENV) bench/.venv demo screenshots dist build .coverage .coverage.* \
+	@rm -rf $(VENV) bench/.venv $(PRODUCT) demo screenshots dist build .coverage .coverage.* \
 		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,6 +16,7 @@ from figures import Figures
 from programs import (
     MIB,
     PROGRAM,
+    PYTHON,
     Daemon,
     cpu_seconds,
     daemon,
@@ -24,9 +25,8 @@ from programs import (
     write_video,
 )
 
-from megamax_sync.api import MegamaxClient, MultipartFile
-
 _SOURCE = Path(__file__).with_name("sink.c")
+_LIBRARY = Path(__file__).with_name("library.py")
 _ROUNDS = 5
 _CURL = ("curl", "-s", "-k", "-o", "/dev/null", "-F", "login=bench", "-F", "key=bench")
 
@@ -238,7 +238,7 @@ def bench_chunks(figures: Figures, folder: Path, size: int) -> dict[str, dict[st
             for _ in range(3):
                 theirs, _ = _measured(curl)
                 for chunk in (1 << power for power in range(14, 23, 2)):
-                    ours = _by_library(receiver, source, size, chunk)
+                    ours = _by_library(receiver, source, chunk)
                     ratios.setdefault(chunk, []).append(theirs / ours)
         name = "over TLS" if tls else "plain"
         for chunk, values in ratios.items():
@@ -247,13 +247,6 @@ def bench_chunks(figures: Figures, folder: Path, size: int) -> dict[str, dict[st
     return curves
 
 
-def _by_library(receiver: Sink, source: Path, size: int, chunk: int) -> float:
-    began = time.perf_counter()
-    with (
-        MegamaxClient(receiver.api, "bench", "bench", verify_upload_tls=False) as client,
-        source.open("rb", buffering=0) as file,
-    ):
-        client.upload(
-            receiver.upload, MultipartFile(file, name="source.mkv", size=size, chunk_size=chunk)
-        )
-    return time.perf_counter() - began
+def _by_library(receiver: Sink, source: Path, chunk: int) -> float:
+    command = [PYTHON, _LIBRARY, receiver.api, receiver.upload, source, str(chunk)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

@@ -38,8 +38,11 @@ _TAIL = """
 free space in the temporary folder, a limit on inotify watches (`fs.inotify.max_user_watches`) above
 21,000, root's rights for one part (it lowers `fs.inotify.max_queued_events` for a while), and of
 Debian `find`, `curl`, `openssl`, `gcc` and `libssl-dev`: what curl is measured against sends to a
-receiver in C (`sink.c`). Other queues and matplotlib are installed into an
-environment of the bench's own (`requirements.txt`). `make bench BENCH_ARGS='--only scan'` measures
+receiver in C (`sink.c`). The program is measured as a user installs it: as a wheel, in an
+environment of its own (`bench/.product`), with what `requirements.lock` names and nothing else, so
+that no development tool is imported along. Only the queue is measured in the development
+environment, where its code is the same. Other queues and matplotlib are installed into a third
+(`requirements.txt`). `make bench BENCH_ARGS='--only scan'` measures
 one part and prints it, no more; `--size`, `--files` and `--entries` measure less. The page cache is
 warm in all of it, and MEGAMAX_API_RATE is 0.
 """

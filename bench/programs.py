@@ -9,12 +9,16 @@ import random
 import resource
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PROGRAM = str(Path(sys.executable).with_name("megamax-sync"))
+#: The environment that `make bench` installs the program into, as a user does. In the development
+#: environment it would find more: httpcore imports trio wherever there is one, at each start.
+_PRODUCT = Path(__file__).parent / ".product" / "bin"
+PROGRAM = str(_PRODUCT / "megamax-sync")
+#: The interpreter of that environment, for what measures the library.
+PYTHON = str(_PRODUCT / "python")
 MIB = 1 << 20
 
 

@@ -26,7 +26,9 @@ from programs import (
 def bench_start(figures: Figures, folder: Path) -> None:
     """How long the program takes before it does anything."""
     figures.begin(
-        "start", "A command that has nothing to do: processor time, and how long it takes."
+        "start",
+        "A command that has nothing to do: processor time, and how long it takes. And the daemon, "
+        "until its first line in the log.",
     )
     (folder / "drop").mkdir()
     for arguments in (["--version"], ["--help"], ["status"]):
@@ -40,6 +42,15 @@ def bench_start(figures: Figures, folder: Path) -> None:
         bar = 0.35 if "status" in arguments else None
         figures.add(f"`{what}`: processor time", cpu, "s", below=bar)
         figures.add(f"`{what}`: elapsed", wall, "s")
+    cpu, wall = [], []
+    for _ in range(9):
+        began = time.perf_counter()
+        with daemon(environment(folder)) as running:
+            running.wait_for(lambda _: True)
+            wall.append(time.perf_counter() - began)
+            cpu.append(cpu_seconds(running.pid))
+    figures.add("daemon: processor time until its first line", cpu, "s")
+    figures.add("daemon: elapsed until its first line", wall, "s", below=1)
 
 
 def bench_large(figures: Figures, folder: Path, size: int) -> None:
