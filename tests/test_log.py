@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from watchdog.observers.api import EventQueue, ObservedWatch
 from watchdog.observers.inotify import InotifyEmitter
 
-from megamax_sync.log import Redactor, configure, readable
+from megamax_sync.log import Gathered, Redactor, configure, readable
 from megamax_sync.log.render import Json
 
 LOGIN, KEY = "some.one+x@exämple.org", 'IUPM/"sMj\\rAHzdj TBo'
@@ -212,6 +212,56 @@ def test_the_level_holds_for_events_and_libraries(log: Log, level: str, expected
         said.warning("w")
         said.error("e")
     assert [event["event"] for event in log.events] == [*expected, *expected]
+
+
+@pytest.mark.parametrize("fmt", ["json", "console"])
+def test_many_events_are_the_same_lines_as_one_by_one(log: Log, fmt: str) -> None:
+    """With their context, without secrets; one that cannot be shown leaves the others alone."""
+
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    logger = log.start(fmt=fmt)
+    fields: list[dict[str, object]] = [
+        {"path": "/x/é"},
+        {"path": b"/\xff\n"},
+        {"key": "x", "path": f"/{KEY}/y"},
+    ]
+    with structlog.contextvars.bound_contextvars(worker=2, path="/z"):
+        for one in fields:
+            logger.info("file.queued", **one)
+        fields.insert(0, {"path": Broken()})
+        gathered = Gathered()
+        for one in fields:
+            gathered.info("file.queued", **one)
+        gathered.say()
+        gathered.say()
+    lines = [re.sub(r"\d\d\S+Z", "", line) for line in log.text.splitlines()]
+    assert len(lines) == 6
+    assert lines[:3] == lines[3:]
+    assert KEY not in log.text
+
+
+def test_many_events_are_heard_as_one_by_one(log: Log) -> None:
+    """The level holds, and who listens in hears them."""
+
+    def say() -> None:
+        gathered = Gathered()
+        gathered.info("file.queued", job=1)
+        gathered.say()
+
+    log.start(level="warning")
+    say()
+    assert log.text == ""
+    with structlog.testing.capture_logs() as said:
+        say()
+    log.start()
+    with structlog.testing.capture_logs() as said_at_info:
+        say()
+    assert said == []
+    assert said_at_info == [{"event": "file.queued", "log_level": "info", "job": 1}]
+    assert log.text == ""
 
 
 def test_libraries_speak_in_the_same_form(log: Log) -> None:

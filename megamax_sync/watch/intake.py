@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
 from megamax_sync.fingerprint import Content
 from megamax_sync.job import FileStamp, Job, JobState
+from megamax_sync.log import Gathered
 from megamax_sync.store import NewJob, Proof, Store
 from megamax_sync.store.resting import BETWEEN, Version, newest
 from megamax_sync.watch.following import Following
@@ -18,7 +17,6 @@ from megamax_sync.watch.need import Need, need
 from megamax_sync.watch.rules import Folders
 from megamax_sync.watch.scanner import Found
 
-_log = structlog.get_logger()
 #: Paths asked for in one query.
 _QUERY = 500
 _BACK = "the file has come back"
@@ -161,6 +159,7 @@ class Intake:
         seen = self._compare(files, known, ready=ready, enough=enough)
         later, touched = seen.later, seen.touched
         postponed = {one.path for one, _ in later}
+        said = Gathered()
         with self._store.transaction():
             proofs = self._following.unused(seen.proofs)
             paths = [one.path for one in files if one.path not in postponed]
@@ -179,11 +178,15 @@ class Intake:
                 elif what in {Need.ADD, Need.COMPARE}:
                     new.append((one, job))
                 elif job is not None and what in {Need.RETURN, Need.UPDATE}:
-                    self._put_back(one, job, what, ready=ready, proof=proofs.get(one.path))
+                    self._put_back(
+                        one, job, what, ready=ready, proof=proofs.get(one.path), said=said
+                    )
                 if what is Need.LATER:
                     later.append((one, what))
-            self._add(new, proofs, ready=ready)
+            self._add(new, proofs, ready=ready, said=said)
             self._following.skip_overtaken(paths)
+        # Now that it is so, and while nobody waits for the queue.
+        said.say()
         return later
 
     def _latest(self, files: Sequence[Found]) -> dict[bytes, Job]:
@@ -245,6 +248,7 @@ class Intake:
         proofs: Mapping[bytes, Proof],
         *,
         ready: bool,
+        said: Gathered,
     ) -> None:
         jobs = self._store.jobs.add_each(
             [
@@ -261,23 +265,29 @@ class Intake:
             ],
             ready=ready,
         )
-        log = _log.bind()
         for job, (one, _) in zip(jobs, new, strict=True):
             proof = proofs.get(one.path)
             if proof is None:
-                log.info("file.queued", job=job, path=one.path, size=one.stamp.size)
+                said.info("file.queued", job=job, path=one.path, size=one.stamp.size)
             else:
-                self._say_proven(job, one, proof)
+                self._say_proven(job, one, proof, said)
 
-    def _say_proven(self, job: int, one: Found, proof: Proof) -> None:
+    def _say_proven(self, job: int, one: Found, proof: Proof, said: Gathered) -> None:
         assert self._past is not None
         self._past.proven()
-        _log.info(
+        said.info(
             "upload.reconciled", job=job, path=one.path, hashid=proof.hashid, found_in="sidecar"
         )
 
     def _put_back(
-        self, one: Found, job: Job, what: Need, *, ready: bool, proof: Proof | None
+        self,
+        one: Found,
+        job: Job,
+        what: Need,
+        *,
+        ready: bool,
+        proof: Proof | None,
+        said: Gathered,
     ) -> None:
         jobs = self._store.jobs
         if ready and job.root is None:
@@ -294,11 +304,11 @@ class Intake:
             jobs.settle(job, one.stamp)
             if proof is not None:
                 jobs.prove(job.id, proof, f"its sidecar names it: {proof.hashid}")
-                self._say_proven(job.id, one, proof)
+                self._say_proven(job.id, one, proof, said)
                 return
             if self._unsure(one):
                 jobs.to_look_up([job.id])
         else:
             # It stays as it is: the upload, or the watch, finds out by itself.
             return
-        _log.info("file.queued", job=job.id, path=one.path, size=one.stamp.size)
+        said.info("file.queued", job=job.id, path=one.path, size=one.stamp.size)

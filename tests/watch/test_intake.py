@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from megamax_sync.errors import UploadCancelled
+from megamax_sync.errors import StoreFull, UploadCancelled
 from megamax_sync.job import Job, JobState
 from megamax_sync.watch.intake import Intake
 from megamax_sync.watch.need import Need
@@ -233,3 +235,24 @@ def test_many_files_of_a_folder_are_asked_about_in_any_order(field: Field) -> No
     files = [seen(field, field.file(f"{number}.mkv", age=1)) for number in range(700)]
     intake(field).take(files[:-1])
     assert intake(field).fresh([one.version for one in reversed(files)]) == {files[-1].path}
+
+
+def test_what_was_not_committed_is_not_said(field: Field, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is called queued once it is, and not where the commit failed."""
+    files = intake(field).sift([seen(field, field.file("a.mkv"))])
+    run = field.store.database._run
+    before = field.store.database._connection.total_changes
+
+    def failing(sql: str, *values: Any) -> object:
+        if sql == "COMMIT" and field.store.database._connection.total_changes > before:
+            raise StoreFull("no space left")
+        return run(sql, *values)
+
+    with capture_logs() as said:
+        monkeypatch.setattr(field.store.database, "_run", failing)
+        with pytest.raises(StoreFull):
+            intake(field).take(files)
+        assert said == []
+        monkeypatch.undo()
+        intake(field).take(files)
+    assert [one["event"] for one in said] == ["file.queued"]
