@@ -67,7 +67,9 @@ def timed(command: list[str], environment: dict[str, str]) -> resource.struct_ru
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Return the environment of a program that works in ``folder``, with quick settings."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("MEGAMAX_")}
+    # Nor what a developer's Python is told: without its compiled files it starts half as fast.
+    own = ("MEGAMAX_", "PYTHON")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(own)}
     return (
         clean
         | {

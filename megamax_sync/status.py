@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megamax_sync.clock import iso
 from megamax_sync.job import Job, JobState
-from megamax_sync.store import Store
+
+if TYPE_CHECKING:
+    from megamax_sync.store import Store
 
 
 def status(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from megamax_sync.cli import embedded, output
+from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, quiet_log, reading
 from megamax_sync.clock import Clock, iso
 from megamax_sync.errors import DirectLinksRefused
@@ -38,6 +38,8 @@ def _client(root: Root) -> Iterator[MegamaxClient]:
     quiet_log(settings)
     with contextlib.ExitStack() as stack:
         if root.sandbox:
+            from megamax_sync.cli import embedded
+
             settings = stack.enter_context(embedded.reachable(settings))
         login, key = settings.require_credentials()
         from megamax_sync.api import MegamaxClient, Pacer

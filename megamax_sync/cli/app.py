@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import math
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from megamax_sync import __version__
 from megamax_sync.cli import completion, output
 from megamax_sync.cli.context import Root
 from megamax_sync.errors import MegamaxError
@@ -62,7 +60,7 @@ def build(words: Sequence[str] = ("--help",)) -> typer.Typer:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        output.say(f"megamax-sync {__version__}")
+        output.say_version()
         raise typer.Exit
 
 
@@ -167,19 +165,14 @@ def _work(options: Root) -> int:
     return run_daemon(options)
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(words: Sequence[str]) -> int:
     """Run the command line; return the exit status. Nothing but a bug gets out as an exception."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
     app = build(words)
     completion.mend(words)
     gc.freeze()
     gc.enable()
     try:
-        status = app(
-            args=words,
-            prog_name="megamax-sync",
-            standalone_mode=False,
-        )
+        status = app(args=list(words), prog_name="megamax-sync", standalone_mode=False)
     except typer.TyperException as error:
         output.complain(f"{error.format_message()} (see megamax-sync --help)")
         return output.USAGE

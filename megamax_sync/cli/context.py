@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from megamax_sync.cli import embedded, output
+from megamax_sync.cli import output
 from megamax_sync.clock import Clock
-from megamax_sync.config import Settings, load
 from megamax_sync.control import ask
 from megamax_sync.errors import StoreDamaged, StoreEmpty, StoreError
 from megamax_sync.state import StateFolder
-from megamax_sync.store import Store
 
 if TYPE_CHECKING:
+    from megamax_sync.config import Settings
     from megamax_sync.log import Redactor
+    from megamax_sync.store import Store
 
 #: A queue that another process is just making is waited for this long, in seconds.
 _BEING_MADE = 2.0
@@ -43,8 +43,15 @@ class Root:
 
         Raises :class:`~megamax_sync.errors.ConfigError`.
         """
+        # Here and not above, as the store below: --help needs neither; each takes 40 ms to import.
+        from megamax_sync.config import load
+
         settings = load(self.config, {"watch": self.watch}, os.environ)
-        return embedded.own_folders(settings) if self.sandbox else settings
+        if self.sandbox:
+            from megamax_sync.cli import embedded
+
+            return embedded.own_folders(settings)
+        return settings
 
     def folder(self) -> StateFolder:
         """Return the state folder that these options lead to."""
@@ -97,6 +104,8 @@ def reading(folder: StateFolder) -> Iterator[Store | None]:
 
 
 def _open_for_reading(folder: StateFolder) -> Store | None:
+    from megamax_sync.store import Store
+
     patience = threading.Event()
     waited = 0.0
     while _is_there(folder.queue):
@@ -139,6 +148,8 @@ def mark_of(folder: StateFolder) -> int:
 @contextlib.contextmanager
 def writing(folder: StateFolder) -> Iterator[Store]:
     """Open the queue for an order, making it if there is none; wake the instance afterwards."""
+    from megamax_sync.store import Store
+
     folder.make()
     in_use = folder.in_use()
     with Store(folder.queue, Clock(), patience=_PATIENCE, upgrade=not in_use) as store:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from megamax_sync.cli import embedded, output
+from megamax_sync.cli import output
 from megamax_sync.cli.context import Root, quiet_log
 from megamax_sync.errors import ConfigError
 
@@ -40,6 +40,8 @@ def check(
         raise typer.Exit(output.USAGE) from None
     quiet_log(settings)
     if root.sandbox:
+        from megamax_sync.cli import embedded
+
         with embedded.reachable(settings) as reachable:
             findings = list(examine(reachable))
     else:

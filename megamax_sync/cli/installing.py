@@ -13,10 +13,10 @@ import typer
 
 from megamax_sync.cli import output
 from megamax_sync.cli.context import Root
-from megamax_sync.config import Settings
 from megamax_sync.errors import ConfigError
 
 if TYPE_CHECKING:
+    from megamax_sync.config import Settings
     from megamax_sync.service import Outcome, Places, Plan
 
 #: systemd answers at once; it may hang while it is being updated.

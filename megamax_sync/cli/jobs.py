@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from megamax_sync.cli.context import Root, say_if_nobody_works, writing
 from megamax_sync.job import Job, JobState
 from megamax_sync.state import StateFolder
 from megamax_sync.status import shown
-from megamax_sync.store import Store
+
+if TYPE_CHECKING:
+    from megamax_sync.store import Store
 
 _Ids = Annotated[
     list[str] | None,

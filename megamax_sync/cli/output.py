@@ -9,10 +9,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TextIO
 
+from megamax_sync import __version__
 from megamax_sync.errors import (
     ConfigError,
     CredentialsRejected,
@@ -68,6 +68,11 @@ def say(text: str = "", *, end: str = "\n") -> None:
         sys.stdout.write(text + end)
     except BrokenPipeError:
         _discard(sys.stdout)
+
+
+def say_version() -> None:
+    """Write which version this is."""
+    say(f"megamax-sync {__version__}")
 
 
 def say_json(document: Any) -> None:
@@ -177,6 +182,8 @@ def _holds_signs(encoding: str) -> bool:
 
 def moment(unix: float) -> str:
     """Render Unix time for people, in their own zone: ``2023-04-15 03:15:21``."""
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(unix, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 

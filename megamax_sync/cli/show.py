@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ from megamax_sync.clock import iso
 from megamax_sync.control import ask
 from megamax_sync.job import Job
 from megamax_sync.status import job_row, path_b64, readable_path, shown
-from megamax_sync.store import Store
 from megamax_sync.units import human_seconds, human_size
+
+if TYPE_CHECKING:
+    from megamax_sync.store import Store
 
 
 def register(app: typer.Typer) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -204,6 +203,9 @@ def ca_bundle() -> Form:
     """A file of certificates, tried at once: found out later it would look like a dead service."""
 
     def parse(value: object) -> str:
+        # Here and not above: it takes 15 ms to import, and few have a bundle of their own.
+        import ssl
+
         bundle = absolute(str(value))
         try:
             ssl.create_default_context(cafile=bundle)

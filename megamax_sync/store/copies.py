@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import sqlite3
 
 #: So many of the copies that upgrades have made are kept.
@@ -23,7 +22,7 @@ def copy(source: sqlite3.Connection, path: str, *, replace: bool) -> None:
     Raises FileExistsError where something has this name and ``replace`` is False, OSError, and
     sqlite3's errors.
     """
-    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    temporary = f"{path}.{os.urandom(4).hex()}.tmp"
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         target = sqlite3.connect(temporary, isolation_level=None)

@@ -8,7 +8,7 @@ that everything is delivered at least once.
 from __future__ import annotations
 
 import itertools
-import secrets
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -144,7 +144,7 @@ class Outbox(JobTable):
                 number = next(self._numbers)
                 self._held[number] = Letter(
                     id=number,
-                    mark=secrets.token_hex(16),
+                    mark=os.urandom(16).hex(),
                     channel=channel,
                     event="problem",
                     at=now,

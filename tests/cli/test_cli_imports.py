@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from megamax_sync import __version__
+from megamax_sync.cli import main
 from megamax_sync.cli.app import COMMANDS, build
 
 #: What takes long to import, and is for the daemon, or for those who look.
@@ -20,12 +22,23 @@ def names(app: typer.Typer) -> list[str | None]:
     return [command.name for command in app.registered_commands]
 
 
-@pytest.mark.parametrize("words", [["status"], ["--watch", ".", "--scan", "--dry-run"]])
-def test_who_only_looks_imports_nothing_heavy(words: list[str], tmp_path: Path) -> None:
-    """Half of its time would be spent on that."""
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["status"], HEAVY),
+        (["--config", "/dev/null", "--watch", "v", "status", "--path", "v"], HEAVY),
+        (["--help"], (*HEAVY, "sqlite3", "megamax_sync.config")),
+        (["--version"], (*HEAVY, "typer", "pydantic")),
+        (["--watch", ".", "--scan", "--dry-run"], HEAVY),
+    ],
+)
+def test_a_quick_command_imports_nothing_heavy(
+    tmp_path: Path, words: list[str], heavy: tuple[str, ...]
+) -> None:
+    """Most of its time would be spent on that."""
     code = (
-        f"import sys; from megamax_sync.cli import main; status = main({words!r}); "
-        f"print(sorted({set(HEAVY)!r} & sys.modules.keys())); sys.exit(status)"
+        f"import sys; from megamax_sync.cli import main; status = main({words}); "
+        f"print(sorted({set(heavy)} & sys.modules.keys())); sys.exit(status)"
     )
     ran = subprocess.run(
         [sys.executable, "-c", code],
@@ -36,6 +49,15 @@ def test_who_only_looks_imports_nothing_heavy(words: list[str], tmp_path: Path) 
         check=True,
     )
     assert ran.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--json", "--version"], ["--version", "status"]])
+def test_the_version_is_the_same_by_either_way(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Alone it is said without the command line."""
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"megamax-sync {__version__}\n"
 
 
 @pytest.mark.parametrize("module", COMMANDS)
