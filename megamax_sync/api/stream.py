@@ -60,8 +60,7 @@ class Stream(httpcore.NetworkStream):
             while not (self._early or self._ended):
                 with self._backend.waiting(timeout):
                     self._early = self._receive()
-                    if self._tls is not None:
-                        self._sock.sendall(self._tls.answer())
+                    self._reply()
         data, self._early = self._early[:max_bytes], self._early[max_bytes:]
         return data
 
@@ -152,6 +151,15 @@ class Stream(httpcore.NetworkStream):
         self._ended = self._tls.ended
         return plain
 
+    def _reply(self) -> None:
+        """Say what TLS wants to have said, which is nothing as a rule.
+
+        Whoever has hung up by now may have answered before.
+        """
+        if self._tls is not None and (reply := self._tls.answer()):
+            with contextlib.suppress(OSError):
+                self._sock.sendall(reply)
+
     def close(self) -> None:
         """Close the connection."""
         if self._tls is not None:
@@ -165,7 +173,7 @@ class Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Shake hands on this connection, within ``timeout`` for each step."""
+        """Shake hands on this connection, within ``timeout``."""
         sessions = self._backend.sessions
         with errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             try:
