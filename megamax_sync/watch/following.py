@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +44,7 @@ class Following:
         left: list[bytes] = []
         # In one commit: of two that have changed their places, nobody sees the one without
         # the other.
-        with self._store.transaction():
+        with self._store.transaction() if moves else contextlib.nullcontext():
             for one, job in moves:
                 if self._store.moving.move_to(job, one.path, one.root, one.stamp):
                     left.append(job.path)

@@ -117,11 +117,14 @@ class Intake:
 
     def sift(self, found: Sequence[Found]) -> list[Found]:
         """Leave out the files about which nothing has to be done; jobs follow those moved."""
+        fresh = self.fresh([one.version for one in found])
+        return self.sift_fresh([one for one in found if one.path in fresh])
+
+    def sift_fresh(self, found: Sequence[Found]) -> list[Found]:
+        """Do the same with files of which :meth:`fresh` has said that they are."""
         wanted: list[Found] = []
         for start in range(0, len(found), _QUERY):
             part = found[start : start + _QUERY]
-            fresh = self.fresh([one.version for one in part])
-            part = [one for one in part if one.path in fresh]
             paths = [one.path for one in part]
             known = self._follow(part)
             dropped = self._store.orders.forgotten(paths)

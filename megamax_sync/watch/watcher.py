@@ -222,7 +222,7 @@ class Watcher(Loop):
                 soon = max(now, pending.looked + _LOOK_PAUSE)
                 files.put_off(one.path, min(pending.due, soon))
         log = _log.bind()
-        for one in self._intake.sift(fresh):
+        for one in self._intake.sift_fresh(fresh):
             log.debug("file.found", path=one.path, size=one.stamp.size)
             self._settler.add(one.path, one.root)
 
