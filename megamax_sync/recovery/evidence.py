@@ -153,14 +153,14 @@ class Evidence:
         Its sidecar does if the file has the times of the one that was sent. Else the content tells:
         ``content`` reads it, if there is any sidecar that may be its own.
         """
-        place = self._placement.of(path, root)
+        places = self._placement.may_be(path, root)
         beside: list[tuple[bytes, Sidecar]] = []
-        for where in dict.fromkeys((place, sidecar.beside(path))):
+        for where in places:
             found = self._told(where)
             if found is None or found.source.size != stamp.size:
                 continue
             if found.source.mtime_ns == str(stamp.mtime_ns):
-                return self._proof(found, where, outdated=where != place)
+                return self._proof(found, where, outdated=where != places[0])
             beside.append((where, found))
         # It stays the upload of that content if it is not this one.
         self._ties.note(beside)

@@ -61,6 +61,11 @@ class Placement:
                 inside = mirrored
         return os.path.join(self._folder, os.path.dirname(inside), name)
 
+    def may_be(self, path: bytes, root: bytes | None) -> list[bytes]:
+        """Return the paths at which a sidecar of this video may stand, now or of old."""
+        where = beside(path)
+        return [where] if self._folder is None else [*dict.fromkeys((self.of(path, root), where))]
+
     def video_of(self, path: bytes, sidecar: Sidecar) -> bytes:
         """Return where the video lay for which a sidecar was written that stands at ``path``."""
         folder = os.path.join(os.path.dirname(path), b"")
@@ -142,7 +147,8 @@ class Placement:
 
 def beside(path: bytes) -> bytes:
     """Return the path of the sidecar that lies beside its video."""
-    return os.path.join(os.path.dirname(path), sidecar_name(os.path.basename(path)))
+    name = path.rfind(b"/") + 1
+    return path[:name] + sidecar_name(path[name:])
 
 
 def sidecar_name(name: bytes) -> bytes:

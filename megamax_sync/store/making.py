@@ -99,9 +99,11 @@ class Making(Proving):
         return ids
 
     def _recall(self, paths: Sequence[bytes]) -> None:
-        """Forget that jobs of these paths were dropped; few were, so they are asked for first."""
-        found = self.of_paths("SELECT path FROM forgotten WHERE path IN ({})", paths)
-        self.database.write_each("DELETE FROM forgotten WHERE path = ?", [tuple(r) for r in found])
+        """Forget that jobs of these paths were dropped."""
+        if self.any_forgotten():
+            self.database.write_each(
+                "DELETE FROM forgotten WHERE path = ?", [(path,) for path in paths]
+            )
 
     def _known_sizes(self, sizes: Collection[int]) -> set[int]:
         """Return those of these sizes of which there is a job that may have the same content."""

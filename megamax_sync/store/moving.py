@@ -95,6 +95,8 @@ class Moving(JobTable):
     def forgotten_of_inodes(self, inodes: Sequence[int]) -> list[tuple[bytes, FileStamp]]:
         """Return path and stamp of the files with these inode numbers whose job was dropped."""
         found: list[tuple[bytes, FileStamp]] = []
+        if not self.any_forgotten():
+            return found
         for start in range(0, len(inodes), _BATCH):
             part = inodes[start : start + _BATCH]
             sql = (

@@ -92,6 +92,10 @@ class JobTable:
                     self.database.write(f"INSERT INTO {into} VALUES {values}", *chain(*part))
                     start += most
 
+    def any_forgotten(self) -> bool:
+        """Tell whether any file's job was dropped: every new file is asked about several times."""
+        return self.database.read_one("SELECT 1 FROM forgotten LIMIT 1") is not None
+
     def of_paths(self, sql: str, paths: Sequence[bytes], *before: object) -> Iterator[sqlite3.Row]:
         """Run a query with ``IN ({})`` for any number of paths; ``before`` are earlier values."""
         for start in range(0, len(paths), _BATCH):

@@ -360,8 +360,9 @@ def test_the_queue_is_asked_by_index(store: Store, add: Add, tmp_path: Path) -> 
     store.jobs.claim("me", cleared=True)
     store.orders.forget(job)
     store.database._connection.set_trace_callback(None)
-    # What goes through these goes through no jobs.
+    # What goes through these goes through no jobs, or ends at the first row.
     harmless = ("SCAN sqlite_sequence", "SCAN json_each")
+    seen = [one for one in seen if one != "SELECT 1 FROM forgotten LIMIT 1"]
     queries = [one for one in seen if one.startswith(("SELECT", "UPDATE", "DELETE"))]
     assert len(queries) > 12
     for query in queries:
