@@ -1,9 +1,10 @@
 """TLS of one connection, apart from its socket.
 
 Python's own ``SSLSocket`` writes each record (16 KiB) to the socket by itself. To have the records
-of a whole piece made in memory, and sent at once, takes two thirds of curl's processor time where
-that takes nearly all of it (``make bench``), tells exactly how much a receiver has taken, and
-leaves the socket one that another thread can shut down.
+of a whole piece made in memory, and sent at once, took 0.64 of curl's processor time where that
+took 0.83 (in one run, 2 GiB to a sink on the same machine, without the rest of the program). It
+tells exactly how much a receiver has taken, too, and leaves the socket one that another thread can
+shut down.
 """
 
 from __future__ import annotations
