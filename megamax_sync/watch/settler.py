@@ -25,9 +25,9 @@ from megamax_sync.watch.settle import Settling, Signs, Waits, Writers
 
 _log = structlog.get_logger()
 
-#: Files that are looked at together, with one listing of each folder, and queued in one commit. As
-#: many as a slice of time has room for: each commit writes most pages of the indexes anew.
-_BATCH = 5000
+#: Files that are looked at together, with one listing of each folder, and queued in one commit:
+#: more would take more memory (4 MiB for 5000), fewer more time.
+_BATCH, _COMMIT = 5000, 2000
 #: How often it is said that a file still waits for something that may never come, in seconds.
 _REMINDER = 86400.0
 #: What says nothing about the file: this process, or the machine, has too much open.
@@ -106,9 +106,9 @@ class Settler:
         while more:
             looked, more = self._look_at_some(until)
             finished = self._judge(looked)
-            if finished:
+            for start in range(0, len(finished), _COMMIT):
                 self._beat()
-                self._queue(finished, until)
+                self._queue(finished[start : start + _COMMIT], until)
 
     def _look_at_some(self, until: float) -> tuple[list[_Looked], bool]:
         """Look at a batch; tell with it whether more may be looked at now."""
