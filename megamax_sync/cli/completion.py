@@ -23,4 +23,4 @@ fi
 def mend(words: Sequence[str]) -> None:
     """Have zsh's script whole, if these words of the command line ask for one."""
     if not _OPTIONS.isdisjoint(words):
-        typers._completion_scripts["zsh"] = _ZSH  # noqa: SLF001 - Typer lets nobody change a shell's script; a test in a real zsh holds this
+        typers._completion_scripts["zsh"] = _ZSH  # noqa: SLF001 - Typer has no public way to change a shell's script; tests/cli has a real zsh complete with this one

@@ -84,7 +84,7 @@ class Commands(Courier):
         self._environ = environ
         self._state_dir = state_dir
 
-    def deliver_due(self, channel: str) -> float | None:  # noqa: ARG002 - the couriers' loop hands in the channel; commands go over one only
+    def deliver_due(self, channel: str) -> float | None:  # noqa: ARG002 - the base class hands in which channel is due; a courier of commands has only one
         """Run one command, if there is one to run."""
         letter = self._desk.take()
         if letter is None:

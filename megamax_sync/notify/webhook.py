@@ -203,7 +203,7 @@ class _Post(threading.Thread):
         except httpx.HTTPError as error:
             number = _errno(error)
             self.error = os.strerror(number) if number else type(error).__name__
-        except Exception as error:  # noqa: BLE001 - on a thread of its own: what is not kept here, who waits for the delivery would never learn
+        except Exception as error:  # noqa: BLE001 - it is handed to the thread that waits for this one, which would else take a failure for a delivery without one
             self.error = type(error).__name__
         finally:
             self.ended.set()

@@ -100,7 +100,7 @@ class Making(Proving):
 
     def _recall(self, paths: Sequence[bytes]) -> None:
         """Forget that jobs of these paths were dropped."""
-        if self.any_forgotten():
+        if self.any_forgotten(paths):
             self.database.write_each(
                 "DELETE FROM forgotten WHERE path = ?", [(path,) for path in paths]
             )

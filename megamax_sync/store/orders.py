@@ -136,9 +136,7 @@ class Orders(JobTable):
 
     def forgotten(self, paths: Sequence[bytes]) -> dict[bytes, FileStamp]:
         """Return, for those of these paths whose job was dropped, how the file was then."""
-        between = "SELECT 1 FROM forgotten WHERE path >= ? AND path <= ? LIMIT 1"
-        # Next to none is: one question instead of one for each.
-        if not paths or self.database.read_one(between, min(paths), max(paths)) is None:
+        if not self.any_forgotten(paths):
             return {}
         sql = "SELECT path, size, mtime_ns, ctime_ns, dev, ino FROM forgotten WHERE path IN ({})"
         return {row[0]: FileStamp(*row[1:]) for row in self.of_paths(sql, paths)}

@@ -92,9 +92,17 @@ class JobTable:
                     self.database.write(f"INSERT INTO {into} VALUES {values}", *chain(*part))
                     start += most
 
-    def any_forgotten(self) -> bool:
-        """Tell whether any file's job was dropped: every new file is asked about several times."""
-        return self.database.read_one("SELECT 1 FROM forgotten LIMIT 1") is not None
+    def any_forgotten(self, paths: Sequence[bytes] | None = None) -> bool:
+        """Tell whether any file's job was dropped; of the files from the first to the last of
+        these ``paths``, where given.
+
+        Next to none is, and every new file is asked about several times.
+        """
+        sql, ends = "SELECT 1 FROM forgotten", list[bytes]()
+        if paths is not None:
+            sql += " WHERE path >= ? AND path <= ?"
+            ends = [min(paths, default=b""), max(paths, default=b"")]
+        return self.database.read_one(f"{sql} LIMIT 1", *ends) is not None
 
     def of_paths(self, sql: str, paths: Sequence[bytes], *before: object) -> Iterator[sqlite3.Row]:
         """Run a query with ``IN ({})`` for any number of paths; ``before`` are earlier values."""

@@ -250,7 +250,7 @@ class Observer:
             return
         try:
             self._handle_event(event)
-        except Exception as error:  # noqa: BLE001 - a bug in watchdog would end its reader unseen; everything is scanned instead
+        except Exception as error:  # noqa: BLE001 - runs on watchdog's reader, which ends for ever with any exception while it looks alive; everything is scanned instead
             self._lost(f"watchdog failed ({type(error).__name__}: {error})")
         if event.mask & _IN_UNMOUNT:
             self._lost("a file system was unmounted")

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import os
-import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,19 +25,25 @@ def client(server: Server) -> Iterator[MegamaxClient]:
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def certificate(
+    tmp_path_factory: pytest.TempPathFactory, require_program: Callable[[str], str]
+) -> Path:
     """A self-signed certificate for 127.0.0.1, with its key in the same file."""
-    program = shutil.which("openssl")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("the openssl program is missing")
-        pytest.skip("needs the openssl program, which makes its certificate")
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key = path.with_name("key.pem")
     options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     name = "-subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(
-        [program, "req", *options.split(), *name.split(), "-out", path, "-keyout", key],
+        [
+            require_program("openssl"),
+            "req",
+            *options.split(),
+            *name.split(),
+            "-out",
+            path,
+            "-keyout",
+            key,
+        ],
         check=True,
         capture_output=True,
     )

@@ -107,8 +107,8 @@ class World:
 
     def run(self, kills: int) -> Tally:
         """Kill it so often, let it finish, and look at what there is."""
-        options = {"step": 0.02, "faults": self.faults}
-        with Sandbox(self.home / "service", **options) as self.sandbox, Zygote() as zygote:  # type: ignore[arg-type]  # each is what it takes
+        service = Sandbox(self.home / "service", step=0.02, faults=self.faults)
+        with service as self.sandbox, Zygote() as zygote:
             self.environ = {
                 **SETTINGS,
                 "MEGAMAX_LOGIN": self.sandbox.login,

@@ -6,6 +6,7 @@ it is ``megamax_sync.cli.main``, as in the installed command. :class:`Zygote` is
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -90,10 +91,9 @@ class Zygote:
 
 def main() -> None:
     """Fork when told, reap when told, end when nobody is left to tell."""
-    import megamax_sync.cli.app
-    import megamax_sync.cli.run
-    import megamax_sync.cli.scan  # noqa: F401
-
+    # What each victim has then, and need not import.
+    for name in ("app", "run", "scan"):
+        importlib.import_module(f"megamax_sync.cli.{name}")
     pid = 0
     for line in sys.stdin:
         order = json.loads(line)
