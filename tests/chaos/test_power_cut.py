@@ -24,12 +24,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from upload.pipeline import rig
 
 from chaos.world import SETTINGS, sha
 from chaos.zygote import Victim, Zygote
 from megamax_sync.clock import Clock
+from megamax_sync.daemon import Daemon
+from megamax_sync.job import FileStamp, JobState
 from megamax_sync.sandbox import Sandbox
-from megamax_sync.store import Store
+from megamax_sync.state import StateFolder
+from megamax_sync.store import NewJob, Store
 
 CUTS = 5
 FILES = 4
@@ -171,6 +175,43 @@ def test_what_did_not_wait_for_the_disk_is_there_with_the_next_that_did(
     assert found[1][:1] == ["first"]
     assert found[2] == ["first", "second", "third"]
     assert found[4] == ["first", "second", "third", "fourth"]
+
+
+def test_the_mark_of_how_far_the_queue_has_come_is_never_ahead_of_it(
+    tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
+    """After a power cut a queue behind its mark would be taken for an earlier copy of itself."""
+    disk = Disk(tmp_path, require_program("mkfs.ext4"))
+    state = disk.place / "state"
+    with disk.mounted(), rig(tmp_path) as made:
+        folder = StateFolder(str(state))
+        folder.make()
+        folder.lock()
+        daemon = Daemon(made.settings(STATE_DIR=str(state)), folder)
+        job = add_job(daemon.store)
+        with daemon.store.transaction(durable=False):
+            daemon.store.tracking.note(job, JobState.QUEUED, "heard of")
+        daemon.keeper.finish()
+        # The kernel may write back whatever it likes, and in any order: here, the mark first.
+        with open(state / "queue.made", "rb") as mark:
+            os.fsync(mark.fileno())
+        image = disk.as_it_is()
+        daemon.stop()
+        folder.unlock()
+    disk.image.write_bytes(image)
+    with disk.mounted(), Store(str(state / "queue.db"), Clock()) as store:
+        noted = StateFolder(str(state)).noted()
+        assert noted
+        assert store.lineage.steps >= noted
+
+
+def add_job(store: Store) -> int:
+    """Queue one file that need not be there; return its job's id."""
+    stamp = FileStamp(1, 1, 1, 1, 1)
+    store.jobs.add_each([NewJob(b"/v/a.mkv", stamp, b"/v", None, "found")], ready=True)
+    job = store.jobs.latest(b"/v/a.mkv")
+    assert job is not None
+    return job.id
 
 
 def wait_for_some(sandbox: Sandbox, number: int, longer: float) -> None:
