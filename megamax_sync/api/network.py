@@ -91,7 +91,7 @@ class Backend(httpcore.NetworkBackend):
                     self.drop(sock)
                     failure = exc
                     continue
-                return Stream(sock, self)
+                return Stream(sock, self, patience=timeout)
             raise failure
 
     def _expect_no_abort(self, aborts: int) -> None:

@@ -38,11 +38,23 @@ def errors(timed_out: type[Exception], failed: type[Exception]) -> Iterator[None
 
 
 class Stream(httpcore.NetworkStream):
-    """One connection."""
+    """One connection.
 
-    def __init__(self, sock: socket.socket, backend: Backend, tls: Tls | None = None) -> None:
+    ``patience`` (seconds) is for reads and writes that have no time-out of their own: httpcore asks
+    a SOCKS proxy without one.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        backend: Backend,
+        tls: Tls | None = None,
+        *,
+        patience: float | None = None,
+    ) -> None:
         self._sock = sock
         self._backend = backend
+        self._patience = patience
         self._tls = tls
         self._incoming = select.poll()
         # One that was closed meanwhile has no descriptor.
@@ -55,6 +67,7 @@ class Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return what came early, or wait for more; empty at the end."""
+        timeout = self._patience if timeout is None else timeout
         with errors(httpcore.ReadTimeout, httpcore.ReadError):
             self._sock.settimeout(timeout)
             while not (self._early or self._ended):
@@ -69,6 +82,7 @@ class Stream(httpcore.NetworkStream):
 
         ``timeout`` is for a stall: seconds in which nothing at all is taken.
         """
+        timeout = self._patience if timeout is None else timeout
         with errors(httpcore.WriteTimeout, httpcore.WriteError):
             self._sock.settimeout(0)
             self._backend.latest = self
@@ -187,7 +201,7 @@ class Stream(httpcore.NetworkStream):
                 if isinstance(exc, ValueError):
                     raise OSError(f"TLS cannot begin: {exc}") from exc
                 raise
-        return Stream(self._sock, self._backend, tls)
+        return Stream(self._sock, self._backend, tls, patience=self._patience)
 
     def get_extra_info(self, info: str) -> Any:
         """Whether something (for an idle connection: the end) can be read; nothing else is told."""

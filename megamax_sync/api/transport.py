@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import certifi
 import httpcore
 import httpx
+import socksio
 
 from megamax_sync.api.network import Backend
 from megamax_sync.api.urls import parse_proxy, proxy_for
@@ -29,7 +30,8 @@ _MAPPED: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.LocalProtocolError: httpx.LocalProtocolError,
     httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
 }
-_ERRORS = tuple(_MAPPED)
+#: httpcore lets through what the parser says of an answer that is no SOCKS5.
+_ERRORS: tuple[type[Exception], ...] = (socksio.SOCKSError, *_MAPPED)
 
 
 def trust(ca_file: str | None, *, verify: bool = True) -> ssl.SSLContext:
@@ -107,6 +109,9 @@ class Transport(httpx.BaseTransport):
         try:
             response = pool.handle_request(inner)
         except _ERRORS as exc:
+            if isinstance(pool, httpcore.SOCKSProxy) and self._backend.latest is not None:
+                # httpcore does not close what it could not agree with the proxy on.
+                self._backend.latest.close()
             raise _translated(exc) from exc
         assert isinstance(response.stream, Iterable)
         return httpx.Response(
@@ -163,4 +168,6 @@ class _AnswerStream(httpx.SyncByteStream):
 
 
 def _translated(exc: Exception) -> httpx.TransportError:
+    if isinstance(exc, socksio.SOCKSError):
+        return httpx.ProxyError(f"the proxy speaks no SOCKS5: {exc}")
     return _MAPPED[type(exc)](str(exc))

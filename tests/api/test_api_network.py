@@ -212,6 +212,34 @@ def test_proxy_that_refuses() -> None:
         assert "sesame" not in str(caught.value)
 
 
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n", b"\x05\xff"])
+def test_what_is_no_socks_proxy(said: bytes) -> None:
+    """One that says nothing, something else, or no: no answer of the service, and nothing stays."""
+
+    def answer(conn: socket.socket) -> None:
+        conn.recv(100)
+        conn.sendall(said)
+        # It hangs up when we do.
+        while conn.recv(100):
+            pass
+
+    with (
+        Server(handler=answer) as proxy,
+        MegamaxClient(
+            "https://api.example",
+            LOGIN,
+            KEY,
+            proxy=f"socks5://127.0.0.1:{proxy.port}",
+            timeout=0.3,
+        ) as client,
+    ):
+        for _ in range(2):
+            with pytest.raises(errors.ServiceUnreachable):
+                client.files()
+        assert proxy.connections == 2
+        assert not client._backend._open
+
+
 @pytest.mark.parametrize("proxy", ["ftp://x", "https://x:1", "http://", "http://[", "socks4://x"])
 def test_bad_proxy(proxy: str) -> None:
     """A proxy that cannot be used is a fault of the configuration."""
