@@ -17,7 +17,7 @@ class Health:
 
 
 def verdict(live: Mapping[str, Any] | None) -> Health:
-    """Judge a running instance by its own answer (:meth:`megamax_sync.daemon.Daemon.live`).
+    """Judge a running instance by its own answer (:meth:`megamax_sync.daemon.Daemon.parts`).
 
     None is one that does not run, or does not answer. A service in trouble, a pause and a full disk
     are no ill health: a restart would mend none of them.

@@ -48,6 +48,7 @@ def pages(
         clock=daemon.clock,
         meters=daemon.meters,
         live=daemon.live,
+        parts=daemon.parts,
         gates={
             "api": lambda: daemon.api_gate.paused_reason,
             "upload": lambda: daemon.upload_gate.paused_reason,

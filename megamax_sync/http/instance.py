@@ -17,7 +17,8 @@ class Instance:
 
     ``queue`` is the path of its queue, which the pages read through connections of their own, so
     that no search holds up an upload; ``store`` is its own, for orders. ``live`` is its answer to
-    "how are you?", see :mod:`megamax_sync.status`. ``gates`` tell, by the part of the service that
+    "how are you?", see :mod:`megamax_sync.status`, and ``parts`` how each of its loops is, without
+    waiting for any. ``gates`` tell, by the part of the service that
     they guard, why it is not called now (``service``, ``credentials``), or None. ``unwatched``
     says what is watched less well than wanted, or None.
     """
@@ -27,6 +28,7 @@ class Instance:
     clock: Clock
     meters: Meters
     live: Callable[[], dict[str, Any]]
+    parts: Callable[[], dict[str, Any]]
     gates: Mapping[str, Callable[[], str | None]]
     unwatched: Callable[[], str | None]
 

@@ -79,6 +79,7 @@ class Site:
             clock=self.clock,
             meters=self.meters,
             live=self._live,
+            parts=lambda: {"parts": self.live["parts"]},
             gates={"api": lambda: None, "upload": lambda: "service"},
             unwatched=lambda: None,
         )

@@ -115,6 +115,14 @@ def test_health_needs_no_token(kept_site: Site) -> None:
     }
 
 
+def test_health_is_asked_without_what_may_hang(kept_site: Site) -> None:
+    """All that an instance can say it says only with its queue."""
+    with kept_site.client() as client:
+        looks = kept_site.looks
+        assert client.get("/healthz").json()["healthy"] is True
+        assert kept_site.looks == looks
+
+
 def test_the_token_is_compared_in_constant_time(
     kept_site: Site, bearer: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from upload.pipeline import wait_for
 
 from http_pages.site import TOKEN, Site, live, site
 from megamax_sync.clock import Clock
-from megamax_sync.errors import CredentialsRejected, ServiceFault, StoreError, UploadCancelled
+from megamax_sync.errors import CredentialsRejected, ServiceFault, UploadCancelled
 from megamax_sync.http import chart, words
 from megamax_sync.http import live as live_events
 from megamax_sync.http.following import Follower
@@ -187,33 +187,6 @@ def test_a_queue_that_is_away_is_said(open_site: Site, anybody: httpx.Client) ->
     finally:
         away.rename(queue)
     assert anybody.get("/").status_code == 200
-
-
-def test_health_of_an_instance_that_cannot_answer(open_site: Site, anybody: httpx.Client) -> None:
-    """Not even being able to say how it is, is no health."""
-    open_site.live = {}
-
-    def broken() -> dict[str, object]:
-        raise StoreError("the disk is gone")
-
-    open_site._live = broken  # type: ignore[method-assign]  # breaks on purpose
-    with site_of(open_site) as url, httpx.Client(base_url=url, trust_env=False) as client:
-        assert client.get("/healthz").status_code == 503
-
-
-@contextlib.contextmanager
-def site_of(made: Site):  # type: ignore[no-untyped-def]
-    """Serve a site's instance a second time, as it is now."""
-    from megamax_sync.config import HttpAddress
-    from megamax_sync.http import Pages, listen
-
-    where = HttpAddress(host="127.0.0.1", port=0)
-    pages = Pages(listen(where), made.instance, token=None, hosts=(), bound="127.0.0.1")
-    pages.start()
-    try:
-        yield f"http://127.0.0.1:{pages.port}"
-    finally:
-        pages.stop()
 
 
 # -- live events ---------------------------------------------------------------------------------
