@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -10,6 +9,7 @@ import signal
 import stat
 
 from megamax_sync.watch.settle import Signs, Writers
+from megamax_sync.watch.writers import find_writer
 
 NO_LEASE = (
     "unknown whether anybody writes: no write lease can be had (it takes the file's owner or "
@@ -96,60 +96,3 @@ def has_holes(fd: int, size: int) -> bool:
         return os.lseek(fd, 0, os.SEEK_HOLE) < size
     except OSError:
         return False
-
-
-def find_writer(status: os.stat_result) -> str:
-    """Look through ``/proc`` for a process that has this file open for writing, or mapped.
-
-    Returns ``pid 4711, qbittorrent-nox``, or "" for none. Sees the processes of the own user only,
-    unless it runs as root: a fallback where there is no lease, and a name where there is one.
-    """
-    for pid in os.listdir("/proc"):
-        if pid.isdigit():
-            with contextlib.suppress(OSError):
-                if _has_open(pid, status) or _has_mapped(pid, status):
-                    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as comm:
-                        return f"pid {pid}, {comm.read().strip()}"
-    return ""
-
-
-def _has_open(pid: str, status: os.stat_result) -> bool:
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        with contextlib.suppress(OSError):
-            there = os.stat(f"/proc/{pid}/fd/{fd}")
-            if (there.st_dev, there.st_ino) != (status.st_dev, status.st_ino):
-                continue
-            # The link's own mode tells how the file was opened.
-            if os.lstat(f"/proc/{pid}/fd/{fd}").st_mode & stat.S_IWUSR:
-                return True
-    return False
-
-
-def _has_mapped(pid: str, status: os.stat_result) -> bool:
-    """Tell whether a process that may have closed the file has it in memory, opened for writing."""
-    with open(f"/proc/{pid}/maps", "rb") as maps:
-        text = maps.read()
-    # Of the many lines of most processes none has this number.
-    if b" %d " % status.st_ino not in text:
-        return False
-    for line in text.splitlines():
-        span, _, _, device, inode, *path = line.split(None, 5)
-        if int(inode) == status.st_ino and path and _is_file(status, device, path[0]):
-            # As the kernel's links are called: without leading zeros.
-            start, end = (int(one, 16) for one in span.split(b"-"))
-            with contextlib.suppress(OSError):
-                how = os.lstat(f"/proc/{pid}/map_files/{start:x}-{end:x}").st_mode
-                if how & stat.S_IWUSR:
-                    return True
-    return False
-
-
-def _is_file(status: os.stat_result, device: bytes, path: bytes) -> bool:
-    """Tell whether a map's device and path are a file's, whose inode number it has."""
-    major, minor = (int(one, 16) for one in device.split(b":"))
-    if os.makedev(major, minor) == status.st_dev:
-        return True
-    # btrfs has a device number for each subvolume, of which this list knows nothing.
-    with contextlib.suppress(OSError):
-        return os.path.samestat(os.stat(path), status)
-    return False

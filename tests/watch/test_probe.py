@@ -9,16 +9,19 @@ import random
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from megamax_sync.watch.probe import find_writer, has_holes, is_whole, look
+from megamax_sync.clock import Clock
+from megamax_sync.watch.probe import has_holes, is_whole, look
 from megamax_sync.watch.settle import Signs, Writers
+from megamax_sync.watch.writers import Openers, find_writer
 
-from .field import writer
+from .field import until, writer
 
 NOBODY = 65534
 
@@ -193,6 +196,42 @@ def test_a_foreign_file_is_looked_up_in_proc(open_to_all: Path) -> None:
     code = "print(look(os.fsencode(sys.argv[1])).writers.name)"
     assert as_nobody(code, open_to_all) == "UNKNOWN"
     assert as_nobody("held = open(sys.argv[1], 'ab')\n" + code, open_to_all) == "SOME"
+
+
+def test_one_reading_of_proc_serves_many_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But none that has changed since, and not for long."""
+    readings = 0
+    listdir = os.listdir
+
+    def counted(path: str) -> list[str]:
+        nonlocal readings
+        readings += path == "/proc"
+        return listdir(path)
+
+    class Still(Clock):
+        time = 100.0
+
+        def monotonic(self) -> float:
+            return self.time
+
+    monkeypatch.setattr(os, "listdir", counted)
+    clock = Still()
+    openers = Openers(clock)
+    first, second = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    second.write_bytes(b"x")
+    with writer(first) as process:
+        until(lambda: time.time() > max(one.stat().st_ctime for one in (first, second)) + 0.2)
+        assert openers.of(first.stat()) == {str(process.pid)}
+        assert not openers.of(second.stat())
+        assert readings == 1
+        first.touch()
+        assert openers.of(first.stat()) == {str(process.pid)}
+        assert readings == 2
+        clock.time += 2
+        openers.of(second.stat())
+        assert readings == 3
 
 
 def test_a_file_that_may_not_be_read_does_not_wait_for_that(open_to_all: Path) -> None:
