@@ -97,14 +97,16 @@ class Gate:
         self.until: float | None = None
 
     @contextmanager
-    def pass_(self, stop: Stop) -> Iterator[Pass | None]:
+    def pass_(self, stop: Stop, *, wait: bool = True) -> Iterator[Pass | None]:
         """Wait until the gate lets this caller through; yields None if ``stop`` was set first.
+
+        Without ``wait`` it yields None also where it would have to wait.
 
         What happens inside the ``with`` block is the report: an exception with blame SERVICE or
         CREDENTIALS is a failure; a clean end, or an exception that can only come from an answer,
         is a success; any other (a file that cannot be read, a cancelled upload) says nothing.
         """
-        entered = self._enter(stop)
+        entered = self._enter(stop, wait=wait)
         if entered is None:
             yield None
             return
@@ -145,19 +147,21 @@ class Gate:
             self._probe_until = self._clock.now() + self._lease
             return True
 
-    def _enter(self, stop: Stop) -> Pass | None:
+    def _enter(self, stop: Stop, *, wait: bool) -> Pass | None:
         while not stop.is_set():
             with self._lock:
                 now = self._clock.now()
                 if self.until is None:
                     return Pass(self._round, None)
-                wait = max(self.until, self._probe_until or 0.0) - now
-                if wait <= 0:
+                left = max(self.until, self._probe_until or 0.0) - now
+                if left <= 0:
                     self._probe_until = now + self._lease
                     self._probe += 1
                     return Pass(self._round, self._probe)
+            if not wait:
+                return None
             # Anything may open the gate before that: a probe, or retry_now.
-            stop.wait(min(wait, _LOOK))
+            stop.wait(min(left, _LOOK))
         return None
 
     def _passed(self, entered: int, answered: bool) -> None:

@@ -9,9 +9,6 @@ from megamax_sync.job import Job, JobState
 from megamax_sync.store.places import in_places_or_awaited
 from megamax_sync.store.table import NEWEST_FIRST, SELECT, JobTable
 
-#: So many jobs of one state are looked at together: one list serves them all, and they are held in
-#: memory meanwhile.
-_AT_ONCE = 10_000
 #: So many sidecars that are due are read at once, as each may hold many links.
 _ROWS = 50
 
@@ -25,7 +22,7 @@ class Tracking(JobTable):
         *,
         states: Sequence[JobState],
         under: Sequence[bytes] | None,
-        most: int = _AT_ONCE,
+        most: int,
     ) -> list[Job]:
         """Return the jobs to be looked at within ``ahead`` seconds, longest due first.
 

@@ -34,8 +34,11 @@ from megamax_sync.track.writer import SidecarWriter
 _log = structlog.get_logger()
 _T = TypeVar("_T")
 
-#: So many jobs of one state are looked at in one step.
+#: So many jobs of one state are looked at in one step, and held in memory meanwhile: of what is in
+#: conversion one list serves them all.
 _AT_ONCE = {JobState.PROCESSING: 10_000, JobState.DONE: 20}
+#: How long it leaves a gate alone at which another one knocks, in seconds.
+_KNOCK = 1.0
 #: Sidecars that come due during a long round of calls are written this often, in seconds.
 _WRITE_SECONDS = 1.0
 
@@ -107,14 +110,17 @@ class Tracker(Loop):
             # The gate has been told by what passes through it.
             with (
                 contextlib.suppress(ServiceError, CredentialsRejected),
-                self._gate.pass_(self.patience) as passed,
+                self._gate.pass_(self.patience, wait=False) as passed,
             ):
                 if passed:
                     self._ask()
         due = self._store.tracking.next_check(states=self._states, under=self._under)
         # Behind a closed gate somebody has to knock, also when nothing is due for long.
-        moment = due if self._gate.until is None else self._gate.until
-        waits = [] if moment is None else [max(0.0, moment - self.clock.now())]
+        if (until := self._gate.until) is not None:
+            # Another may be the one that knocks, and takes its time.
+            waits = [max(_KNOCK, until - self.clock.now())]
+        else:
+            waits = [] if due is None else [max(0.0, due - self.clock.now())]
         if self._write_again is not None:
             waits.append(max(0.0, self._write_again - self.clock.monotonic()))
         return min(waits, default=None)

@@ -186,6 +186,25 @@ def test_one_probe_with_a_lease() -> None:
     assert told.resumes == [("service", 1)]
 
 
+def test_who_does_not_wait_is_told_at_once() -> None:
+    """It passes an open gate, and one at which nobody else knocks."""
+    told = Told()
+    with told.gate.pass_(told.stop, wait=False) as passed:
+        assert passed
+    told.run(FAULT)
+    began = told.clock.time
+    with told.gate.pass_(told.stop, wait=False) as passed:
+        assert passed is None
+    told.gate.retry_now()
+    with (
+        told.gate.pass_(told.stop) as probe,
+        told.gate.pass_(told.stop, wait=False) as passed,
+    ):
+        assert probe
+        assert passed is None
+    assert told.clock.time == began
+
+
 def test_retry_now() -> None:
     """New credentials are tried at once."""
     told = Told()

@@ -119,10 +119,10 @@ def test_what_is_due_is_looked_at_longest_due_first(
     ]
     store.tracking.track(jobs[0], check_at=clock.time + 10)
     store.tracking.track(jobs[1], check_at=clock.time + 5)
-    due = [one.id for one in store.tracking.to_check(10, states=[S.PROCESSING], under=None)]
+    due = [one.id for one in store.tracking.to_check(10, states=[S.PROCESSING], under=None, most=9)]
     assert due == [jobs[1].id, jobs[0].id]
-    assert store.tracking.to_check(4, states=[S.PROCESSING], under=None) == []
-    assert store.tracking.to_check(99, states=[S.DONE], under=None) == []
+    assert store.tracking.to_check(4, states=[S.PROCESSING], under=None, most=9) == []
+    assert store.tracking.to_check(99, states=[S.DONE], under=None, most=9) == []
     assert store.tracking.next_check(states=[S.PROCESSING], under=None) == clock.time + 5
     assert store.tracking.next_check(states=[S.PROCESSING], under=[b"/v"]) == clock.time + 10
     assert store.tracking.complete(fetch(store, jobs[0]), reason="converted", check_at=None)

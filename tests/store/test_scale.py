@@ -106,7 +106,7 @@ STATEMENTS: dict[str, Callable[[Store], object]] = {
         states=[S.PROCESSING, S.DONE], under=None
     ),
     "to check": lambda store: store.tracking.to_check(
-        10.0, states=[S.PROCESSING, S.DONE], under=None
+        10.0, states=[S.PROCESSING, S.DONE], under=None, most=10_000
     ),
     "counts": lambda store: store.views.counts(),
     "bytes": lambda store: [store.views.bytes_in(state) for state in S],

@@ -171,7 +171,10 @@ def test_a_list_that_is_refused_is_done_without(error: Exception, raised: bool) 
     service = Service({f"h{n}": ("onqueue", None) for n in range(9)}, into_folders=True)
     service.list_error = error
     jobs = [job(n) for n in range(9)]
-    call: Callable[[], object] = lambda: statuses(jobs, service)  # noqa: E731 - used in two ways
+
+    def call() -> object:
+        return statuses(jobs, service)
+
     if raised:
         with pytest.raises(ServiceUnreachable):
             call()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
 import shutil
+import threading
 import time
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +42,24 @@ def shown(made: Rig, status: str) -> bool:
     """Tell whether both the queue and the sidecar of ``a.mp4`` say this status."""
     document = made.sidecar("a.mp4") or {}
     return made.the_job("a.mp4").remote_status == document.get("status") == status
+
+
+def test_sidecars_do_not_wait_for_another_who_knocks_at_the_gate(tmp_path: Path) -> None:
+    """Whether the service is well again one finds out, which may take long; the rest goes on."""
+    with rig(tmp_path) as made:
+        made.put("a.mp4")
+        daemon = made.start(RETRY_SECONDS="60")
+        made.wait_done("a.mp4")
+        gate, patience = daemon.api_gate, threading.Event()
+        with contextlib.suppress(ServiceUnreachable), gate.pass_(patience):
+            raise ServiceUnreachable("gone")
+        gate.retry_now()
+        with gate.pass_(patience) as probe:
+            assert probe
+            for _ in range(3):
+                (made.drop / "a.mp4.megamax.json").unlink()
+                daemon.store.tracking.track(made.the_job("a.mp4"), sidecar_due=1)
+                wait_for(lambda: made.sidecar("a.mp4"), 5)
 
 
 def test_the_sidecar_follows_every_status(tmp_path: Path) -> None:
