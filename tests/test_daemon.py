@@ -416,9 +416,9 @@ def test_an_error_nobody_expected_ends_no_loop_and_loses_no_job(
             def once(*values: object, **names: object) -> object:
                 if broken:
                     raise broken.pop()
-                return upload(*values, **names)  # type: ignore[arg-type]  # handed through
+                return upload(*values, **names)  # type: ignore[arg-type]  # passed on to the real method as they came
 
-            made_client.upload = once  # type: ignore[assignment,method-assign]  # breaks on purpose
+            made_client.upload = once  # type: ignore[assignment,method-assign]  # the first call fails on purpose, the next is the real one
             return made_client
 
         monkeypatch.setattr(Stages, "_client", client)

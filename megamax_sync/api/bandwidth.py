@@ -39,7 +39,9 @@ class Bandwidth:
 
     def limit(self) -> float | None:
         """Return the limit in force now, in bytes a second; None for no limit."""
-        return self._limit()
+        # What it goes by is not made for two threads at once.
+        with self._lock:
+            return self._limit()
 
     def take(self, most: int, stop: Stop) -> int:
         """Wait for a turn; return how many of ``most`` bytes may be sent now.

@@ -188,7 +188,7 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[None]:
-        """Make everything inside one commit. Nested ones join the outermost.
+        """Make everything inside one commit. Nested ones join the outermost, and wait as it does.
 
         Without ``durable`` a power cut may undo it, until the next with it, or :meth:`flush`.
         """

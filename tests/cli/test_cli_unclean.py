@@ -80,7 +80,7 @@ def test_the_daemon_keeps_the_folder_of_what_still_runs(
             monkeypatch.setattr(service, "_patience", lambda: None)
             assert service.run() == output.FAILED
         else:
-            service._daemon = Stuck()  # type: ignore[assignment]  # all that is asked of one
+            service._daemon = Stuck()  # type: ignore[assignment]  # a daemon of which only what the service calls is there
             with pytest.raises(MegamaxError, match="did not stop"):
                 service._rebuild(known)
         assert folder.kept

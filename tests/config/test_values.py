@@ -238,7 +238,7 @@ def test_a_real_ca_bundle_is_taken() -> None:
     assert value("ca_file", certifi.where()) == certifi.where()
 
 
-MONDAY, FRIDAY, SUNDAY = (datetime(2024, 1, day) for day in (1, 5, 7))  # noqa: DTZ001 - local
+MONDAY, FRIDAY, SUNDAY = (datetime(2024, 1, day) for day in (1, 5, 7))  # noqa: DTZ001 - a timetable goes by local time, which has no zone here
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import axe_core_python  # type: ignore[import-untyped]  # a file, no more
+import axe_core_python  # type: ignore[import-untyped]  # the package has no types; only the path of its script is used
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -62,7 +62,7 @@ class Browser:
 
     def log(self) -> list[str]:
         """What the browser complains of: scripts that fail, things that the policy forbids."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium's own
+        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]  # selenium gives this method no types
 
     def window(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Look through a window of this size, with this theme."""

@@ -258,7 +258,7 @@ def test_without_a_token_nothing_can_be_changed(
 ) -> None:
     """No order is taken, whatever is sent along, and no page offers any."""
     job = open_site.failed("/media/a.mp4")
-    made_up = auth.Keeper(None, time.time).form_proof(_Asked())  # type: ignore[arg-type]  # enough of one
+    made_up = auth.Keeper(None, time.time).form_proof(_Asked())  # type: ignore[arg-type]  # a request of which only what form_proof reads is there
     headers = {"origin": open_site.url, "authorization": "Bearer None"}
     for form in ({}, {"proof": made_up}):
         answer = anybody.post(path, data={**form, "limit": "1M"}, headers=headers)

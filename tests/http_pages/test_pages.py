@@ -203,7 +203,7 @@ def test_events_come_once_something_changes(kept_site: Site, bearer: httpx.Clien
         assert json.loads(after(lines, "changed")) == [job.id]
 
 
-def after(lines, event: str) -> str:  # type: ignore[no-untyped-def]  # httpx's own iterator
+def after(lines, event: str) -> str:  # type: ignore[no-untyped-def]  # httpx names no type for what iter_lines returns
     """The data of the next event of this name."""
     while next(lines) != f"event: {event}":
         pass

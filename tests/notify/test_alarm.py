@@ -29,8 +29,8 @@ class World:
     def __init__(self, post: Post) -> None:
         self.problem: Problem | None = None
         self.time = 1000.0
-        post.clock.monotonic = lambda: self.time  # type: ignore[method-assign]
-        post.clock.now = lambda: self.time  # type: ignore[method-assign]
+        post.clock.monotonic = lambda: self.time  # type: ignore[method-assign]  # the clock is the test's own, so that no test waits for it
+        post.clock.now = lambda: self.time  # type: ignore[method-assign]  # the clock is the test's own, so that no test waits for it
         self.post = post
         post.store.outbox.listen({"webhook": ["problem", "recovery"]})
         self.alarm = self.made()

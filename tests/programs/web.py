@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     served: Web
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server calls it by this name
         """Say nothing."""
 
     def do_GET(self) -> None:

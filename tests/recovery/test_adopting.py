@@ -31,7 +31,7 @@ from megamax_sync.upload.reconcile import Listed
 
 def by_hand(made: Rig, name: str, data: bytes, **more: object) -> str:
     """Upload a file as a person does; return its hashid."""
-    return made.sandbox.add_file(name, data, **more).hashid  # type: ignore[arg-type]  # handed on
+    return made.sandbox.add_file(name, data, **more).hashid  # type: ignore[arg-type]  # passed on as they came; the callee checks them
 
 
 def test_what_was_uploaded_by_hand_is_adopted(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def settle(given: tuple[Store, Job], account: Account) -> float | None:
         found = store.jobs.get(claimed.id)
         store.close()
         assert found is not None
-        account.taken = found.hashid  # type: ignore[attr-defined]  # for the tests here
+        account.taken = found.hashid  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets for them
 
 
 @pytest.mark.parametrize(
@@ -248,14 +248,14 @@ def test_of_several_the_best_is_taken(
     """In the job's folder, converted, the oldest; never another name or size, or a failed one."""
     account = Account({None: list(listed), 7: []})
     assert settle(job, account) == (None if taken else 0.0)
-    assert account.taken == taken  # type: ignore[attr-defined]  # see settle
+    assert account.taken == taken  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets
 
 
 def test_the_list_of_the_folder_is_asked_too(job: tuple[Store, Job]) -> None:
     """A list without a folder need not show what lies in folders."""
     account = Account({None: [], 7: [remote("in the folder")]})
     assert settle(job, account) is None
-    assert account.taken == "in the folder"  # type: ignore[attr-defined]  # see settle
+    assert account.taken == "in the folder"  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets
     assert account.asked == [None, 7]
 
 
@@ -296,7 +296,7 @@ def test_what_is_older_than_the_file_is_another_version(
     account = Account({None: [listed], 7: []}, ahead)
     with capture_logs() as events:
         assert settle((store, now), account) == (None if taken else 0.0)
-    assert account.taken == ("listed" if taken else None)  # type: ignore[attr-defined]  # see settle
+    assert account.taken == ("listed" if taken else None)  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets
     assert [one["reason"] for one in events if one["event"] == "upload.ambiguous"] == (
         [] if taken else ["it is older than the file"]
     )
@@ -310,7 +310,7 @@ def test_what_is_no_older_is_taken_first(job: tuple[Store, Job]) -> None:
     now = replace(claimed, stamp=FileStamp.of(os.lstat(claimed.path)))
     account = Account({None: [remote("old", 2021, folder=7), remote("young", 2022)], 7: []})
     assert settle((store, now), account) is None
-    assert account.taken == "young"  # type: ignore[attr-defined]  # see settle
+    assert account.taken == "young"  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets
 
 
 def test_twins_of_what_looks_older_are_sent_with_it(job: tuple[Store, Job]) -> None:
@@ -337,7 +337,7 @@ def test_what_a_sidecar_ties_to_a_content_is_for_that_content(
     store.ties.note([Tie("tied", mark, 10, b"/s.megamax.json")])
     account = Account({None: [remote("tied"), remote("free", 2021)], 7: []})
     assert settle(job, account) is None
-    assert account.taken == ("tied" if same else "free")  # type: ignore[attr-defined]  # see settle
+    assert account.taken == ("tied" if same else "free")  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -373,7 +373,7 @@ def test_a_hashid_that_a_job_owns_is_not_taken(job: tuple[Store, Job]) -> None:
     store.journal.arrived(store.journal.begin(claimed), "theirs")
     account = Account({None: [remote("theirs"), remote("free", 2023)], 7: []})
     assert settle(job, account) is None
-    assert account.taken == "free"  # type: ignore[attr-defined]  # see settle
+    assert account.taken == "free"  # type: ignore[attr-defined]  # an attribute of the tests' own, which `settle` sets
 
 
 def test_a_file_that_is_not_the_one_queued_is_given_back(job: tuple[Store, Job]) -> None:
@@ -433,7 +433,7 @@ def test_a_kept_list_is_small() -> None:
     listing, many = Listing(Clock()), 2000
 
     class Large(Account):
-        def files(self, *, keep: Callable[[RemoteFile], bool], **_: object) -> list[RemoteFile]:  # type: ignore[override]  # as it is called
+        def files(self, *, keep: Callable[[RemoteFile], bool], **_: object) -> list[RemoteFile]:  # type: ignore[override]  # it stands in for a client of which nothing else is called
             names = (f"Some Show S01E{n:06d} 1080p" for n in range(many))
             files = (remote(f"VKf{n:07d}", name=name, size=n) for n, name in enumerate(names))
             return [one for one in files if keep(one)]

@@ -162,7 +162,7 @@ def test_a_video_that_was_renamed_is_known_and_its_sidecar_follows(
             hashid = made.remote(contents[old])[0].hashid
             assert made.the_job(name).hashid == hashid
             wait_for((places / f"{name}.megamax.json").exists)
-            wait_for(lambda old=old: not (places / f"{old}.megamax.json").exists())  # type: ignore[misc]  # bound
+            wait_for(lambda old=old: not (places / f"{old}.megamax.json").exists())  # type: ignore[misc]  # the default binds the loop's value; mypy cannot tell its type
         new = made.put("a.mp4")
         made.wait_done("a.mp4")
         assert len(made.remote(new)) == 1
@@ -181,7 +181,7 @@ def test_videos_that_have_changed_places_are_known_by_their_contents(tmp_path: P
         assert made.calls("upload") == 2
         for name, old in (("one/ep.mp4", "two/ep.mp4"), ("two/ep.mp4", "one/ep.mp4")):
             assert made.the_job(name).hashid == made.remote(contents[old])[0].hashid
-            wait_for(lambda name=name: not made.the_job(name).sidecar_due)  # type: ignore[misc]  # bound
+            wait_for(lambda name=name: not made.the_job(name).sidecar_due)  # type: ignore[misc]  # the default binds the loop's value; mypy cannot tell its type
             document = made.sidecar(name)
             assert document is not None
             assert document["hashid"] == made.the_job(name).hashid

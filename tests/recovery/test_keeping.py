@@ -109,7 +109,7 @@ def test_a_queue_that_is_put_back_is_put_back_again(tmp_path: Path) -> None:
         at_work(made)
         for times in (1, 2):
             remove(queue)
-            wait_for(lambda times=times: len(made.said("queue.restored")) == times)  # type: ignore[misc]
+            wait_for(lambda times=times: len(made.said("queue.restored")) == times)  # type: ignore[misc]  # the default binds the loop's value; mypy cannot tell its type
         made.faults.release()
         made.wait_done("big.mp4")
 
@@ -225,7 +225,7 @@ def test_a_sidecar_is_not_written_for_a_video_that_is_gone(tmp_path: Path) -> No
             rounds.append(1)
             return original()
 
-        made.daemon.keeper._upkeep.round = counted  # type: ignore[method-assign]  # only counts
+        made.daemon.keeper._upkeep.round = counted  # type: ignore[method-assign]  # the real one still runs; this counts its calls
         wait_for(lambda: len(rounds) >= 2)
         assert not (made.drop / "a.mp4.megamax.json").exists()
         assert not made.said("sidecar.lost")

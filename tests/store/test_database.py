@@ -392,7 +392,7 @@ def test_those_who_send_are_woken_by_their_own_work_alone(store: Store) -> None:
     assert queued is not None
     assert not woken(lambda: jobs.skip(queued, "gone"))
     for paused in (True, False):
-        assert woken(lambda: setattr(store.settings, "paused", paused))  # noqa: B023 - at once
+        assert woken(lambda: setattr(store.settings, "paused", paused))  # noqa: B023 - it is called before the loop goes on
     assert not woken(lambda: store.settings.put("usual", "12"))
     # A rollback may wake once too often, never once too little.
     with pytest.raises(KeyError):

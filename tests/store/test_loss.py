@@ -51,7 +51,7 @@ def test_a_proof_makes_a_job_of_its_status(
     store: Store, clock: TurnedClock, changes: dict[str, object], state: JobState, due: float | None
 ) -> None:
     """Its hashid is the job's from the first moment, and nobody else's."""
-    proof = replace(PROOF, **changes)  # type: ignore[arg-type]  # the fields' own types
+    proof = replace(PROOF, **changes)  # type: ignore[arg-type]  # one dict for fields of several types; the queue checks them
     new = NewJob(b"/v/a.mp4", FileStamp(10, 1, 2, 3, 4), b"/v", 7, "found", proof=proof)
     (number,) = store.jobs.add_each([new], ready=True)
     job = fetch(store, number)

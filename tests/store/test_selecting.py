@@ -21,7 +21,7 @@ def test_by_state_place_and_number(store: Store, add: Add) -> None:
     add(b"/w/c.mp4")
 
     def names(**wanted: object) -> list[bytes]:
-        return [job.path for job in store.views.select(**wanted)]  # type: ignore[arg-type]
+        return [job.path for job in store.views.select(**wanted)]  # type: ignore[arg-type]  # one dict for filters of several types; a wrong one fails in the query
 
     assert sorted(names()) == [b"/v/a.mp4", b"/v/b.mp4", b"/w/c.mp4"]
     assert names(states=[S.FAILED]) == [b"/v/a.mp4"]

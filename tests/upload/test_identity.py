@@ -234,7 +234,7 @@ def test_a_duplicate_whose_sidecar_has_no_place_for_a_moment(
         made.start()
         made.wait_done("a.mp4")
         comparer = next(loop for loop in made.daemon.loops if loop.name == "comparer")
-        whole, asked = comparer._preflight, []  # type: ignore[attr-defined]  # the comparer's
+        whole, asked = comparer._preflight, []  # type: ignore[attr-defined]  # of all loops only the comparer, which was picked by name, has it
 
         def refuse_once(job: Job) -> None:
             asked.append(job.id)
