@@ -88,6 +88,8 @@ class Walk:
     candidates: int = 0
     #: Folders that could not be read, with the reason.
     unreadable: list[tuple[bytes, str]] = field(default_factory=list)
+    #: What a folder names and the disk does not give, with the reason.
+    unlooked: list[tuple[bytes, str]] = field(default_factory=list)
     #: The watched folders that it has come to.
     roots: set[bytes] = field(default_factory=set)
 
@@ -181,9 +183,8 @@ class Walk:
             except PermissionError:
                 # A folder that may be listed and not entered: nothing in it can be found.
                 raise
-            except OSError:
-                # Gone between the listing and now; its folder is dirty again by that.
-                listing.restless = True
+            except OSError as error:
+                self._without(entry, error, listing)
                 continue
             mode = status.st_mode
             if stat.S_ISREG(mode) and status.st_size >= least:
@@ -196,6 +197,17 @@ class Walk:
                 listing.rest.append((name, entry.path, self._no_video(status)))
         listing.candidates += len(entries)
         self._leave_known(seen, entries, listing, whole=whole)
+
+    def _without(self, entry: os.DirEntry[bytes], error: OSError, listing: _Listing) -> None:
+        """Go on without one entry: it is gone since, or the disk does not give it."""
+        # Its folder is dirty again by the one, and is listed again for the other.
+        listing.restless = True
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            why = error.strerror or str(error)
+            self.unlooked.append((entry.path, why))
+            if self.on_unwanted is not None:
+                what = Unwanted("unreadable", f"cannot be looked at: {why}")
+                listing.rest.append((entry.name, entry.path, what))
 
     def _enter(self, folder: bytes, listing: _Listing) -> None:
         listing.files -= 1

@@ -71,6 +71,8 @@ class Walker:
         self._marked_walk: Iterator[None] | None = None
         self._scan: Iterator[None] | None = None
         self._memory = Memory(clock, visited)
+        #: What was said of files that the disk does not give.
+        self._said: dict[bytes, str] = {}
         #: Seconds that the queue was asked for, in all.
         self._asking = 0.0
 
@@ -174,6 +176,11 @@ class Walker:
     def _tell_unreadable(self, walk: Walk) -> None:
         for folder, why in walk.unreadable:
             self._unread(folder, why)
+        for path, why in walk.unlooked:
+            # Each scan comes to it again, and finds the same as a rule.
+            if self._said.get(path) != why:
+                _log.warning("watch.degraded", path=path, error=f"cannot be looked at ({why})")
+        self._said |= dict(walk.unlooked)
 
     def _was_marked(self, folder: bytes) -> bool:
         self._memory.drop(folder)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from megamax_sync.store.resting import Version
 from megamax_sync.watch.rules import Rules
@@ -136,3 +139,42 @@ def test_short_walks_need_no_rest(walker: Walker, tmp_path: Path, log: Log) -> N
         walker.mark(os.fsencode(tmp_path / "a"), False)
         walker.advance(0.5)
     assert log == [b"a"] * 3
+
+
+class Sick:
+    """An entry whose inode the disk does not give."""
+
+    def __init__(self, entry: os.DirEntry[bytes]) -> None:
+        self.name, self.path = entry.name, entry.path
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:
+        return False
+
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), self.path)
+
+
+def test_a_file_that_the_disk_does_not_give_is_said_once_and_holds_up_nobody(
+    walker: Walker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder's other files are found; each scan tries it again."""
+    for name in ("bad.mkv", "good.mkv"):
+        (tmp_path / name).write_bytes(b"x")
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def sick(folder: bytes) -> Iterator[Iterator[object]]:
+        with scandir(folder) as entries:
+            yield (Sick(one) if one.name == b"bad.mkv" else one for one in entries)
+
+    monkeypatch.setattr(os, "scandir", sick)
+    found: list[bytes] = []
+    walker._offer = lambda files: found.extend(os.path.basename(one.path) for one in files)
+    with capture_logs() as lines:
+        for _ in range(2):
+            walker.begin_scan()
+            while not walker.advance(0.5):
+                pass
+    assert found == [b"good.mkv", b"good.mkv"]
+    said = [(line["path"], line["error"]) for line in lines if line["event"] == "watch.degraded"]
+    assert said == [(os.fsencode(tmp_path / "bad.mkv"), "cannot be looked at (Input/output error)")]
