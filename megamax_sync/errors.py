@@ -205,3 +205,7 @@ class CredentialsRejected(MegamaxError):
 
 class UploadCancelled(MegamaxError):
     """The upload was ended from our side: the program stops, or the job was dropped."""
+
+
+#: Why a call, or an upload, is ended that goes on in the next run.
+STOPPING = "the program stops"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from megamax_sync.clock import Clock
-from megamax_sync.errors import UploadCancelled
+from megamax_sync.errors import STOPPING, UploadCancelled
 
 #: A loop that stays silent for longer than this is stuck, in seconds: within a minute it is seen.
 SILENCE = 45.0
@@ -135,7 +135,7 @@ class Loop(abc.ABC):
         """
         self.beat()
         if self.stop_event.is_set():
-            raise UploadCancelled("the program stops")
+            raise UploadCancelled(STOPPING)
 
     @contextlib.contextmanager
     def within(self, seconds: float | None) -> Iterator[None]:

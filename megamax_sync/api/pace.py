@@ -126,6 +126,11 @@ class Gate:
             else:
                 self._passed(entered.round, answered)
 
+    @property
+    def attempts(self) -> int:
+        """How often a call that can be repeated is tried: a probe is one request, not three."""
+        return 3 if self.paused_reason is None else 1
+
     def retry_now(self) -> None:
         """Let a probe through at once: the credentials are new, or somebody asked for it."""
         with self._lock:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import tenacity
 from tenacity.wait import wait_base
 
-from megamax_sync.errors import ServiceFault, ServiceUnreachable, UploadCancelled
+from megamax_sync.errors import (
+    STOPPING,
+    ServiceError,
+    ServiceFault,
+    ServiceUnreachable,
+    UploadCancelled,
+)
 
 T = TypeVar("T")
 
@@ -82,3 +89,14 @@ class _Wait(wait_base):
     def __call__(self, retry_state: tenacity.RetryCallState) -> float:
         error = retry_state.outcome.exception() if retry_state.outcome else None
         return self._policy.delay(retry_state.attempt_number, error)
+
+
+@contextlib.contextmanager
+def unless_stopped(stop: Stop) -> Iterator[None]:
+    """A call that has no answer while the program stops was ended by us: nobody is to blame."""
+    try:
+        yield
+    except ServiceError as error:
+        if error.answered or not stop.is_set():
+            raise
+        raise UploadCancelled(STOPPING) from error

@@ -13,14 +13,9 @@ from megamax_sync import sidecar
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import RemoteFile
 from megamax_sync.api.pace import Gate
-from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.api.retry import RetryPolicy, unless_stopped
 from megamax_sync.clock import Clock
-from megamax_sync.errors import (
-    CredentialsRejected,
-    RemoteFileMissing,
-    ServiceError,
-    UploadCancelled,
-)
+from megamax_sync.errors import CredentialsRejected, RemoteFileMissing, ServiceError
 from megamax_sync.job import REMOTE_UNFINISHED, Job, JobState
 from megamax_sync.loop import Loop
 from megamax_sync.store import Store
@@ -269,19 +264,10 @@ class Tracker(Loop):
 
     def _call(self, call: Callable[[], _T], attempts: int = 3) -> _T:
         """Make an idempotent call, trying again at once what may be a hiccup."""
-        self.beat()
-        if self.stop_event.is_set():
-            raise UploadCancelled("the program stops")
+        self.beat_or_stop()
         if self.clock.monotonic() >= self._write_at:
             # Thousands of calls, at the rate that is allowed, take long.
             self._write_sidecars()
-        # A probe behind the gate is one request, not three.
-        if self._gate.paused_reason is not None:
-            attempts = 1
-        try:
+        attempts = min(attempts, self._gate.attempts)
+        with unless_stopped(self.patience):
             return self._policy.call(call, stop=self.patience, attempts=attempts)
-        except ServiceError as error:
-            if self.stop_event.is_set() and not error.answered:
-                # We have ended it ourselves, which says nothing of the service.
-                raise UploadCancelled("the program stops") from error
-            raise

@@ -8,22 +8,22 @@ import os
 import stat
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
 
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.models import UploadedFile
 from megamax_sync.api.multipart import MultipartFile
-from megamax_sync.api.retry import Stop
+from megamax_sync.api.retry import unless_stopped
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
+    STOPPING,
     CredentialsRejected,
     FileChanged,
     FileError,
     FileVanished,
     MegamaxError,
-    ServiceError,
     ServiceNonsense,
     StoreError,
     UploadCancelled,
@@ -33,8 +33,6 @@ from megamax_sync.fingerprint import fingerprint_of
 from megamax_sync.job import FileStamp, Job
 from megamax_sync.store import Store
 
-#: Why an upload is ended that goes on in the next run.
-STOPPING = "the program stops"
 #: How often an upload asks whether it is still wanted, in seconds.
 _ASK_SECONDS = 1.0
 _FOR_READING = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -119,17 +117,6 @@ def open_unchanged(job: Job) -> int:
         os.close(fd)
         raise FileChanged("the file changed before it was sent")
     return fd
-
-
-@contextlib.contextmanager
-def unless_stopped(stop: Stop) -> Iterator[None]:
-    """A call that has no answer while the program stops was ended by us: nobody is to blame."""
-    try:
-        yield
-    except ServiceError as error:
-        if error.answered or not stop.is_set():
-            raise
-        raise UploadCancelled(STOPPING) from error
 
 
 class Sending:

@@ -13,7 +13,7 @@ import structlog
 from megamax_sync.api.bandwidth import Bandwidth
 from megamax_sync.api.client import MegamaxClient
 from megamax_sync.api.pace import Gate, Pass
-from megamax_sync.api.retry import RetryPolicy
+from megamax_sync.api.retry import RetryPolicy, unless_stopped
 from megamax_sync.clock import Clock
 from megamax_sync.errors import (
     CredentialsRejected,
@@ -38,7 +38,6 @@ from megamax_sync.upload.sending import (
     Progress,
     Sending,
     open_unchanged,
-    unless_stopped,
 )
 
 _log = structlog.get_logger()
@@ -212,8 +211,7 @@ class Uploader(Loop):
             raise
 
     def _upload_url(self) -> str:
-        # A probe behind the gate is one request, not three.
-        attempts = 3 if self._api_gate.paused_reason is None else 1
+        attempts = self._api_gate.attempts
         with unless_stopped(self.patience):
             return self._policy.call(self._client.upload_url, stop=self.patience, attempts=attempts)
 
