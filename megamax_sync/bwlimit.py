@@ -43,10 +43,16 @@ class BandwidthLimit:
         self._configured = configured
         self._clock = clock
         self._version = -1
-        self._written: str | None = None
+        #: What was set and what is configured, as of the timetable.
+        self._known: tuple[str | None, BandwidthTimetable] = None, configured
         self._timetable = configured
         self._minute: float | None = None
         self._rate: float | None = None
+
+    def configure(self, timetable: BandwidthTimetable) -> None:
+        """Go by this from the next question on, unless another one was set; on any thread."""
+        self._configured = timetable
+        self._version = -1
 
     def __call__(self) -> float | None:
         """Return bytes a second, None for no limit."""
@@ -67,8 +73,10 @@ class BandwidthLimit:
         except StoreError:
             # What held before holds until the queue can be read again.
             return
+        # In this order: what is configured after this is read with the next question.
         self._version = version
-        if written != self._written:
-            self._written = written
-            self._timetable = timetable_of(written, self._configured)
+        known = written, self._configured
+        if known != self._known:
+            self._known = known
+            self._timetable = timetable_of(*known)
             self._minute = None

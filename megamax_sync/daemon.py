@@ -88,7 +88,7 @@ class Daemon:
         self.uploaders, self._clients = stages.uploaders, stages.clients
         self.keeper, self.aftermath, self.loops = stages.keeper, stages.aftermath, stages.loops
         self.api_gate, self.upload_gate = stages.api_gate, stages.upload_gate
-        self.bandwidth, self._evidence = stages.bandwidth, stages.evidence
+        self.bandwidth, self.limit, self._evidence = stages.bandwidth, stages.limit, stages.evidence
 
     # -- life --------------------------------------------------------------------------------
 

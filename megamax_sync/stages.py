@@ -98,7 +98,8 @@ class Stages:
         self.clients: list[MegamaxClient] = []
         self.api_gate = self._gate("api")
         self.upload_gate = self._gate("upload", lease=_PROBE_SECONDS)
-        self.bandwidth = Bandwidth(BandwidthLimit(store, settings.bwlimit, clock), clock)
+        self.limit = BandwidthLimit(store, settings.bwlimit, clock)
+        self.bandwidth = Bandwidth(self.limit, clock)
         placement = placement_of(settings)
         self.evidence = Evidence(
             store,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from megamax_sync.clock import iso
@@ -28,11 +28,10 @@ def status(
     """
     uploads = {one["job"]: one for one in (live or {}).get("uploads", [])}
     rate = sum(one["rate"] for one in uploads.values())
-    sent = sum(one["sent"] for one in uploads.values())
     counts = store.views.counts() if store else dict.fromkeys(JobState, 0)
     queued = store.views.bytes_in(JobState.QUEUED) if store else 0
     uploading = store.views.bytes_in(JobState.UPLOADING) if store else 0
-    left = queued + max(0, uploading - sent)
+    left = to_send({"queued": queued, "uploading": uploading}, uploads.values())
     if jobs is None:
         jobs = store.views.jobs(state=state, limit=limit) if store else []
     return {
@@ -55,6 +54,12 @@ def status(
         },
         "jobs": [job_row(job, uploads.get(job.id), now=now) for job in jobs],
     }
+
+
+def to_send(volume: Mapping[str, int], uploads: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many bytes are left: of ``volume``, the document's, less what ``uploads`` sent."""
+    sent = sum(int(one["sent"]) for one in uploads)
+    return volume["queued"] + max(0, volume["uploading"] - sent)
 
 
 def job_row(job: Job, upload: dict[str, Any] | None = None, *, now: float) -> dict[str, Any]:

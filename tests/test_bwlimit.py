@@ -85,6 +85,13 @@ def test_what_was_set_beats_what_was_configured(store: Store) -> None:
     store.settings.bwlimit = None
     assert limit() == 7
     assert BandwidthLimit(store, read_timetable("off"), Clock())() is None
+    limit.configure(read_timetable("9B"))
+    assert limit() == 9
+    store.settings.bwlimit = "5B"
+    limit.configure(read_timetable("11B"))
+    assert limit() == 5
+    store.settings.bwlimit = None
+    assert limit() == 11
 
 
 def test_a_text_that_nobody_can_read_leaves_the_configured_one(store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from megamax_sync.clock import Clock
 from megamax_sync.job import FileStamp, JobState
-from megamax_sync.status import job_row, shown, status
+from megamax_sync.status import job_row, shown, status, to_send
 from megamax_sync.store import Store
 
 DAEMON = {
@@ -102,6 +102,14 @@ def test_a_running_instance_adds_what_only_it_knows(store: Store) -> None:
         "eta_seconds": 10,
     }
     assert [(job["id"], job["sent"]) for job in document["jobs"]] == [(1, 400), (2, None)]
+
+
+def test_what_is_left_to_send_is_less_than_the_files_under_way() -> None:
+    """By what has gone out of them; never below nothing, as both are not read at one moment."""
+    volume = {"queued": 500, "uploading": 1000}
+    assert to_send(volume, []) == 1500
+    assert to_send(volume, [{"sent": 400}, {"sent": 100}]) == 1000
+    assert to_send(volume, [{"sent": 4000}]) == 500
 
 
 def test_jobs_are_filtered_and_counts_are_not(store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from megamax_sync.cli.output import one_line
 from megamax_sync.job import Job, JobState
-from megamax_sync.status import shown
+from megamax_sync.status import shown, to_send
 from megamax_sync.status import status as status_document
 from megamax_sync.units import human_seconds, human_size
 
@@ -130,8 +130,8 @@ class Board:
     def _counts(self, seen: Snapshot) -> Text:
         counts, volume = seen.document["counts"], seen.document["bytes"]
         parts = [f"{count} {state}" for state, count in counts.items() if count]
-        left = volume["queued"] + volume["uploading"]
-        if left:
+        if volume["queued"] or volume["uploading"]:
+            left = to_send(volume, seen.uploads)
             text = f"{human_size(left)} to send"
             if volume["sent_per_second"]:
                 text += f" at {human_size(volume['sent_per_second'])}/s"

@@ -265,10 +265,13 @@ class Service:
         settings = self._read()
         if settings is not None:
             _log.info("config.reloaded")
-            if _but_credentials(settings) != _but_credentials(self._settings):
+            if _what_takes_a_rebuild(settings) != _what_takes_a_rebuild(self._settings):
                 self._rebuild(settings)
             else:
                 self._renew(settings)
+                # Uploads under way go on, at the new pace.
+                self._daemon.limit.configure(settings.bwlimit)
+                self._settings = settings
                 # Also with the same credentials: whoever asks for this has mended something.
                 self._daemon.try_service_now()
         self._notifier.send("READY=1")
@@ -311,5 +314,5 @@ def _credentials(settings: Settings) -> tuple[str, str]:
     return login.get_secret_value(), key.get_secret_value()
 
 
-def _but_credentials(settings: Settings) -> dict[str, object]:
-    return settings.model_dump(exclude={"login", "key"})
+def _what_takes_a_rebuild(settings: Settings) -> dict[str, object]:
+    return settings.model_dump(exclude={"login", "key", "bwlimit"})

@@ -16,7 +16,7 @@ from megamax_sync.cli.context import Root, reading
 from megamax_sync.cli.instance import Instance, look_at
 from megamax_sync.job import Job, JobState
 from megamax_sync.state import StateFolder
-from megamax_sync.status import shown
+from megamax_sync.status import shown, to_send
 from megamax_sync.status import status as status_document
 from megamax_sync.units import human_seconds, human_size
 
@@ -138,7 +138,8 @@ def _summary(seen: _Seen) -> Iterator[str]:
         yield f"bandwidth limit: {human_size(daemon['bwlimit'])}/s"
     yield ", ".join(f"{count} {state}" for state, count in document["counts"].items())
     if volume["queued"] or volume["uploading"]:
-        line = f"{human_size(volume['queued'] + volume['uploading'])} to send"
+        left = to_send(volume, (seen.instance.live or {}).get("uploads", ()))
+        line = f"{human_size(left)} to send"
         if volume["sent_per_second"]:
             line += f" at {human_size(volume['sent_per_second'])}/s"
         if volume["eta_seconds"] is not None:

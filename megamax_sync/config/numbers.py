@@ -9,9 +9,9 @@ from megamax_sync.config.form import MAX_SIZE, Form, InvalidValueError, text_of
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 _SIZE = re.compile(
-    r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?:(?P<power>[KMGT])(?:i?B)?|B)?", re.IGNORECASE
+    r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+) ?(?:(?P<power>[KMGTP])(?:iB?|B)?|B)?", re.IGNORECASE
 )
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _TRUTH = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,

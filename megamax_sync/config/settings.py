@@ -152,7 +152,8 @@ class Settings(BaseSettings):
         "", "An own CA bundle, besides the system's."
     )
     proxy: Annotated[SecretStr | None, optional(addresses.proxy())] = setting(
-        "", "A proxy for all calls; env takes the one that HTTPS_PROXY names."
+        "",
+        "A proxy for all calls but to this machine; env takes the one that HTTPS_PROXY names.",
     )
 
     sidecar_dir: Annotated[str | None, optional(paths.path("a folder"))] = setting(

@@ -41,8 +41,9 @@ class BandwidthTimetable:
 def read_timetable(text: str) -> BandwidthTimetable:
     """Read ``10M``, ``off``, ``08:00,2M 23:00,off`` or ``Mon-00:00,512 Fri-23:59,10M``.
 
-    As with rclone, a number without a unit is KiB a second, 0 is no limit, times are local, and a
-    time without a weekday holds for every day. Raises :class:`InvalidValueError`.
+    As with rclone, a number without a unit is KiB a second, 0 is no limit, times are local, a time
+    without a weekday holds for every day, and a rate may be a pair for both ways, ``10M:1M``, of
+    which the first is that of uploads. Raises :class:`InvalidValueError`.
     """
     entries = text.replace(";", " ").split()
     if len(entries) == 1 and "," not in entries[0]:
@@ -79,6 +80,10 @@ def _slots(entry: str, text: str) -> list[tuple[int, float | None]]:
 
 
 def _rate(word: str, text: str) -> float | None:
+    # Of a pair, which is upload and download with rclone, the first counts: nothing is downloaded.
+    word, *down = word.split(":", 1)
+    if down and down[0].lower() != "off" and read_size(down[0], bare="K") is None:
+        raise InvalidValueError(text, f"has {down[0]!r}, which is no rate", _REMEDY)
     if word.lower() == "off":
         return None
     rate = read_size(word, bare="K")

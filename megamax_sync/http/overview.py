@@ -22,7 +22,7 @@ from megamax_sync.http.layout import (
 from megamax_sync.http.limit import limit, limit_form
 from megamax_sync.http.snapshot import Snapshot
 from megamax_sync.job import Job
-from megamax_sync.status import shown
+from megamax_sync.status import shown, to_send
 
 _PROBLEMS = {
     "credentials": "The service rejects login or key",
@@ -135,7 +135,8 @@ def _well(now: Snapshot) -> tuple[str, str]:
     left = counts["queued"] + counts["uploading"]
     if left:
         until = volume["eta_seconds"]
-        text = f"{words.size(volume['queued'] + volume['uploading'])} to send"
+        size = to_send(volume, (progress for _, progress in now.uploads))
+        text = f"{words.size(size)} to send"
         text += f", about {words.duration(until)} to go." if until is not None else "."
         return f"{words.count(left)} {'file' if left == 1 else 'files'} on the way", text
     if counts["processing"]:

@@ -115,6 +115,20 @@ def test_sighup_reads_a_changed_key(program: Program, sandbox: Sandbox) -> None:
     assert "an-old-key" not in log
 
 
+def test_sighup_changes_the_bandwidth_limit_of_uploads_under_way(program: Program) -> None:
+    """They go on: whoever lifts a limit does not want the first 50 GB sent again."""
+    config = program.home / "config.env"
+    config.write_text("MEGAMAX_BWLIMIT=100K\n")
+    program.video("a.mp4", 20 << 20)
+    with program.running("--config", str(config), until="upload.started") as daemon:
+        config.write_text("MEGAMAX_BWLIMIT=off\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("job.done")
+        names = [event["event"] for event in daemon.events()]
+    assert names.count("upload.started") == 1
+    assert names.index("config.reloaded") < names.index("upload.finished")
+
+
 def test_sighup_has_a_service_tried_at_once_that_was_in_trouble(
     program: Program, faults: FaultScript
 ) -> None:

@@ -245,6 +245,12 @@ MONDAY, FRIDAY, SUNDAY = (datetime(2024, 1, day) for day in (1, 5, 7))  # noqa: 
     ("text", "moment", "expected"),
     [
         ("10M", MONDAY, 10 * 1024**2),
+        ("10Mi", MONDAY, 10 * 1024**2),
+        ("1P", MONDAY, 1024**5),
+        ("10M:100k", MONDAY, 10 * 1024**2),
+        ("off:1M", MONDAY, None),
+        ("1M:off", MONDAY, 1024**2),
+        ("00:00,10M:1M 12:00,off", MONDAY, 10 * 1024**2),
         ("off", MONDAY, None),
         ("0", MONDAY, None),
         ("512", MONDAY, 512 * 1024),
