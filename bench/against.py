@@ -22,6 +22,7 @@ from programs import (
     daemon,
     environment,
     peak_rss_mib,
+    timed,
     write_video,
 )
 
@@ -93,13 +94,8 @@ def sink(folder: Path, *, tls: bool = False, converting: int = 0) -> Iterator[Si
 
 def _measured(command: list[str]) -> tuple[float, float]:
     """Run a command; return the seconds that it took, and those of processor time."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[0]} ended with {process.returncode}")
-    return time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    seconds, usage = timed(command)
+    return seconds, usage.ru_utime + usage.ru_stime
 
 
 def _sent(running: Daemon, source: Path, folder: Path, names: list[str]) -> tuple[float, float]:
@@ -203,14 +199,8 @@ def bench_small(figures: Figures, folder: Path, files: int) -> None:
                 MEGAMAX_SIDECAR_DIR=str(home / "sidecars"),
                 **receiver.account(),
             )
-            before, began = receiver.requests(), time.perf_counter()
-            with (home / "log").open("wb") as log:
-                scan = subprocess.Popen([PROGRAM, "--scan"], env=settings, stdout=log, stderr=log)
-                _, status, usage = os.wait4(scan.pid, 0)
-            scan.returncode = os.waitstatus_to_exitcode(status)
-            ours = time.perf_counter() - began
-            if scan.returncode:
-                raise SystemExit(f"--scan ended with {scan.returncode}")
+            before = receiver.requests()
+            ours, usage = timed([PROGRAM, "--scan"], settings, home / "log")
             ratios.append(theirs / ours)
             ours_all.append(ours)
             costs.append((usage.ru_utime + usage.ru_stime) / their_cost)

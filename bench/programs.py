@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,23 +56,36 @@ def voluntary_switches(pid: int) -> int:
     return count
 
 
-def timed(command: list[str], environment: dict[str, str]) -> resource.struct_rusage:
-    """Run a command that has to succeed; return what it used."""
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+def timed(
+    command: list[str], environment: dict[str, str] | None = None, log: Path | None = None
+) -> tuple[float, resource.struct_rusage]:
+    """Run a command that has to succeed; return the seconds that it took, and what it used.
+
+    ``log`` is where its output goes, which nobody wants to see otherwise.
+    """
+    with open(log or os.devnull, "wb") as out:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=None if log is None else out
+        )
         _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{command} ended with {process.returncode}")
-    return usage
+        raise SystemExit(f"{command[0]} ended with {process.returncode}")
+    return seconds, usage
+
+
+def _clean() -> dict[str, str]:
+    # Nor what a developer's Python is told: without its compiled files it starts half as fast.
+    own = ("MEGAMAX_", "PYTHON")
+    return {k: v for k, v in os.environ.items() if not k.startswith(own)}
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """Return the environment of a program that works in ``folder``, with quick settings."""
-    # Nor what a developer's Python is told: without its compiled files it starts half as fast.
-    own = ("MEGAMAX_", "PYTHON")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(own)}
     return (
-        clean
+        _clean()
         | {
             "MEGAMAX_API_URL": "http://127.0.0.1:9/api",
             "MEGAMAX_LOGIN": "bench",
@@ -91,7 +105,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 def sandbox(folder: Path) -> Iterator[dict[str, str]]:
     """Run the embedded Megamax; yields the variables of a program that is to work with it."""
     command = [PROGRAM, "sandbox", "--data", str(folder / "sandbox"), "--step", "0.05"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=_clean(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield dict(process.stdout.readline().rstrip("\n").split("=", 1) for _ in range(3))

@@ -103,9 +103,8 @@ def _preview(figures: Figures, folder: Path, what: str, *, rounds: int = _ROUNDS
     finds, previews, peaks = [], [], []
     for _ in range(rounds):
         finds.append(_find(folder / "drop", "-size", "+0"))
-        began = time.perf_counter()
-        usage = timed([PROGRAM, "--scan", "--dry-run"], environment(folder))
-        previews.append(time.perf_counter() - began)
+        seconds, usage = timed([PROGRAM, "--scan", "--dry-run"], environment(folder))
+        previews.append(seconds)
         peaks.append(usage.ru_maxrss / 1024)
     ratios = [p / f for p, f in zip(previews, finds, strict=True)]
     figures.add(f"`--scan --dry-run`, {what}", previews, "s")
