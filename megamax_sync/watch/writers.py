@@ -22,7 +22,7 @@ _TICK = 0.1
 class Openers:
     """Which processes may have which file open, by its inode's number.
 
-    To read all of ``/proc`` takes long (26 ms as root, with 86 processes), and where there are no
+    To read all of ``/proc`` takes long (10 ms as root, with 80 processes), and where there are no
     leases it is asked about each file. So one reading serves for a moment, but for files that have
     changed since it began. Whoever opens a file in that moment and has not written yet is not seen;
     what it then writes makes another version of the file, as all later looks notice.
