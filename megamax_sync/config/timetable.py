@@ -12,7 +12,10 @@ from megamax_sync.config.numbers import read_size
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _LONG_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAY = 24 * 60
-_SLOT = re.compile(r"(?:(?P<day>[a-z]+)-)?(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}),(?P<rate>.+)")
+_SLOT = re.compile(
+    r"(?:(?P<day>[a-z]+)-)?(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2}),(?P<rate>.+)", re.IGNORECASE
+)
+_TIME = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _REMEDY = "set a rate (10M), off, or a timetable (08:00,2M 23:00,off or Mon-08:00,2M Sat-00:00,off)"
 
 
@@ -62,7 +65,7 @@ def read_timetable(text: str) -> BandwidthTimetable:
 
 
 def _slots(entry: str, text: str) -> list[tuple[int, float | None]]:
-    match = _SLOT.fullmatch(entry.lower())
+    match = _SLOT.fullmatch(entry)
     if not match:
         raise InvalidValueError(text, f"has {entry!r}, which is no TIME,RATE", _REMEDY)
     minute = int(match["hour"]) * 60 + int(match["minute"])
@@ -73,13 +76,17 @@ def _slots(entry: str, text: str) -> list[tuple[int, float | None]]:
     rate = _rate(match["rate"], text)
     if match["day"] is None:
         return [(day * _DAY + minute, rate) for day in range(7)]
+    named = match["day"].lower()
     for names in (_DAYS, _LONG_DAYS):
-        if match["day"] in names:
-            return [(names.index(match["day"]) * _DAY + minute, rate)]
+        if named in names:
+            return [(names.index(named) * _DAY + minute, rate)]
     raise InvalidValueError(text, f"has {entry!r}, which names no weekday", "write Mon to Sun")
 
 
 def _rate(word: str, text: str) -> float | None:
+    # Nobody means 8 KiB a second by "08:00", though rclone would take it for that.
+    if _TIME.fullmatch(word):
+        raise InvalidValueError(text, f"has {word!r}, a time without a rate", _REMEDY)
     # Of a pair, which is upload and download with rclone, the first counts: nothing is downloaded.
     word, *down = word.split(":", 1)
     if down and down[0].lower() != "off" and read_size(down[0], bare="K") is None:

@@ -149,7 +149,12 @@ def test_a_good_value_is_understood(name: str, text: str, expected: object) -> N
         ("bwlimit", "08:60,2M", "which is no time of day"),
         ("bwlimit", "Foo-08:00,2M", "which names no weekday"),
         ("bwlimit", "08:00,2M 8:00,off", "names the same time twice"),
-        ("bwlimit", "08:00,-2M", "which is no rate"),
+        ("bwlimit", "08:00,-2M", "has '-2M', which is no rate"),
+        ("bwlimit", "08:00", "has '08:00', a time without a rate"),
+        ("bwlimit", "12:00,08:00", "has '08:00', a time without a rate"),
+        ("bwlimit", "10M:fast", "has 'fast', which is no rate"),
+        ("bwlimit", "10M:1M:1M", "has '1M:1M', which is no rate"),
+        ("bwlimit", ":1M", "has '', which is no rate"),
         ("bwlimit", ";", "is empty"),
     ],
 )  # fmt: skip
