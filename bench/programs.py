@@ -76,6 +76,29 @@ def timed(
     return seconds, usage
 
 
+def peak_of(
+    command: list[str], environment: dict[str, str], log: Path | None = None
+) -> tuple[float, float]:
+    """Run a command that has to succeed; return the seconds that it took, and its peak memory.
+
+    That is the most that it had resident, in MiB, asked for while it runs, each 10 ms: what the
+    kernel says at the end counts the process, too, from which it was forked.
+    """
+    peak = 0.0
+    with open(log or os.devnull, "wb") as out:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
+        while process.poll() is None:
+            # One that has just ended has no memory.
+            with contextlib.suppress(RuntimeError, OSError):
+                peak = max(peak, peak_rss_mib(process.pid))
+            time.sleep(0.01)
+        seconds = time.perf_counter() - began
+    if process.returncode:
+        raise SystemExit(f"{command[0]} ended with {process.returncode}")
+    return seconds, peak
+
+
 def _clean() -> dict[str, str]:
     # Nor what a developer's Python is told: without its compiled files it starts half as fast.
     own = ("MEGAMAX_", "PYTHON")

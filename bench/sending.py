@@ -16,6 +16,7 @@ from programs import (
     cpu_seconds,
     daemon,
     environment,
+    peak_of,
     peak_rss_mib,
     sandbox,
     timed,
@@ -93,7 +94,7 @@ def bench_many(figures: Figures, folder: Path, files: int) -> None:
     )
     with sandbox(folder) as account:
         settings = environment(folder, **account)
-        seconds, usage = timed([PROGRAM, "--scan"], settings, folder / "log")
+        seconds, peak = peak_of([PROGRAM, "--scan"], settings, folder / "log")
         report = subprocess.run(
             [PROGRAM, "status", "--json", "--limit", "1"],
             env=settings,
@@ -105,5 +106,4 @@ def bench_many(figures: Figures, folder: Path, files: int) -> None:
         raise SystemExit(f"after --scan the queue holds {counts}")
     figures.add("all done, with links, after", seconds, "s")
     figures.add("files a second", files / seconds, "/s")
-    figures.add("processor time of `--scan`", usage.ru_utime + usage.ru_stime, "s")
-    figures.add("peak resident memory of `--scan`", usage.ru_maxrss / 1024, "MiB")
+    figures.add("peak resident memory of `--scan`", peak, "MiB")

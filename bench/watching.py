@@ -18,9 +18,9 @@ from programs import (
     cpu_seconds,
     daemon,
     environment,
+    peak_of,
     peak_rss_mib,
     sandbox,
-    timed,
     voluntary_switches,
 )
 
@@ -103,9 +103,9 @@ def _preview(figures: Figures, folder: Path, what: str, *, rounds: int = _ROUNDS
     finds, previews, peaks = [], [], []
     for _ in range(rounds):
         finds.append(_find(folder / "drop", "-size", "+0"))
-        seconds, usage = timed([PROGRAM, "--scan", "--dry-run"], environment(folder))
+        seconds, peak = peak_of([PROGRAM, "--scan", "--dry-run"], environment(folder))
         previews.append(seconds)
-        peaks.append(usage.ru_maxrss / 1024)
+        peaks.append(peak)
     ratios = [p / f for p, f in zip(previews, finds, strict=True)]
     figures.add(f"`--scan --dry-run`, {what}", previews, "s")
     figures.add(f"`--scan --dry-run` against `find -size +0`, {what}", ratios, "times", below=6)
