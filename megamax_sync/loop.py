@@ -163,7 +163,7 @@ class Loop(abc.ABC):
 
     def place(self) -> list[str]:
         """Tell where the thread is, innermost last: ``upload/sending.py:153 send``, no values."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - public whatever its name says: Python's reference documents it, for finding where threads hang
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - the library reference documents it for just this, to find where a thread hangs; there is no other way to another thread's stack
         return (
             [
                 f"{'/'.join(step.filename.split('/')[-2:])}:{step.lineno} {step.name}"

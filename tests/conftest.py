@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
+from lacking import lacking
 
 pytest_plugins = ["canary"]
 
@@ -53,10 +54,7 @@ def require_program() -> RequireProgram:
     def require(name: str) -> str:
         path = shutil.which(name)
         if path is None:
-            reason = f"{name} is not installed"
-            if os.environ.get("CI"):
-                pytest.fail(f"{reason}: add it to .ci/run")
-            pytest.skip(reason)
+            lacking(f"the program {name}, which .ci/run has to install")
         return path
 
     return require

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import RequireProgram
+from lacking import lacking
 
 from megamax_sync import service
 from megamax_sync.errors import ConfigError
@@ -203,7 +204,7 @@ def test_folders_of_root_or_of_several_have_a_user_of_its_own(
 ) -> None:
     """In the folders' group, where they let it write; the user is made by systemd-sysusers."""
     if os.geteuid() != 0:
-        pytest.skip("needs root to give folders away")
+        lacking("the right to give folders to another user: run the tests as root")
     folders = []
     for number, (uid, gid, mode) in enumerate(
         [(0, 2, 0o775), (1, 2, 0o775), (4_000_000, 2, 0o775)]

@@ -60,7 +60,7 @@ class Backend(httpcore.NetworkBackend):
         host: str,
         port: int,
         timeout: float | None = None,
-        local_address: str | None = None,  # noqa: ARG002 - httpcore's interface has it, and passes it by name; it is None unless a pool is given an address of ours, and none is
+        local_address: str | None = None,  # noqa: ARG002 - httpcore calls this with it by name, so it has to be taken; it is always None, as no pool here is made with a local address
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address of ``host`` that answers."""

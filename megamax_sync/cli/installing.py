@@ -229,7 +229,7 @@ def _run(places: Places, program: str, *arguments: str) -> None:
         output.complain(f"{program} is not here; call it later: {said}")
         return
     try:
-        subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603 - no shell; systemd's own program, and words that are written in this file
+        subprocess.run([path, *scope, *arguments], check=True, timeout=_PATIENCE)  # noqa: S603 - started without a shell; the program is systemd's, found in PATH, and its arguments are constants of this file
     except (OSError, subprocess.SubprocessError):
         output.complain(f"this failed: {said}")
 

@@ -60,7 +60,7 @@ def run(
         stack.callback(os.close, ours)
         try:
             os.set_blocking(theirs, True)
-            process = subprocess.Popen(  # noqa: S603 - no shell; the user's own command by MEGAMAX_ON_DONE or _FAILED, or our own child
+            process = subprocess.Popen(  # noqa: S603 - started without a shell, so no file name is ever read as code; what runs is the command that the user has set in MEGAMAX_ON_DONE or MEGAMAX_ON_FAILED, or this package's own module
                 list(argv),
                 stdin=given,
                 stdout=theirs,

@@ -25,7 +25,7 @@ class Openers:
     To read all of ``/proc`` takes long (10 ms as root, with 80 processes), and where there are no
     leases it is asked about each file. So one reading serves for a moment, but for files that have
     changed since it began. Whoever opens a file in that moment and has not written yet is not seen;
-    what it then writes makes another version of the file, as all later looks notice.
+    what it then writes makes, as a rule, another version of the file, which all later looks notice.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
+from lacking import lacking
 
 from cli.program import Program
 
@@ -156,7 +156,7 @@ def test_where_nobody_knows_whether_somebody_writes_it_is_said(
 ) -> None:
     """Of a file of somebody else's, without the right to ask the kernel."""
     if os.getuid() != 0:
-        pytest.skip("only root can give a file away")
+        lacking("the right to give a file to another user: run the tests as root")
     path = program.video("a.mkv")
     program.env["MEGAMAX_SETTLE_SECONDS"] = "0"
     assert "unknown" not in explained(program, path)

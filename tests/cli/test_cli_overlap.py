@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+from lacking import lacking
 
 from cli.program import Program
 from megamax_sync.sandbox import Sandbox
@@ -79,12 +80,12 @@ def test_two_mounts_of_one_folder_count_once(
 ) -> None:
     """Only device and inode tell that they are one."""
     if os.getuid() != 0:
-        pytest.skip("only root can mount")
+        lacking("the right to mount one folder at two places: run the tests as root")
     other = program.home / "other"
     other.mkdir()
     mount = [require_program("mount"), "--bind", str(program.watch), str(other)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not allowed here")
+        lacking("the right to mount, which this sandbox or container keeps even from root")
     try:
         program.env["MEGAMAX_WATCH"] = f"{program.watch}:{other}"
         program.env["MEGAMAX_SETTLE_SECONDS"] = "0"

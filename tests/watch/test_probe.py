@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from lacking import lacking
 
 from megamax_sync.clock import Clock
 from megamax_sync.watch.probe import has_holes, is_whole, look
@@ -33,7 +34,7 @@ def signs(path: Path) -> Signs:
 def as_nobody(code: str, *args: Path) -> str:
     """Run Python as a user who owns nothing, and return what it prints."""
     if os.getuid() != 0:
-        pytest.skip("only root can become somebody else")
+        lacking("the right to become another user: run the tests as root")
     # The import comes first: the other user may not be allowed to read the package.
     setup = (
         "import ctypes, os, sys\n"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from lacking import lacking
 from structlog.testing import capture_logs
 
 from megamax_sync.watch import limits
@@ -22,7 +23,7 @@ from .field import Field, until
 def mount(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Callable[..., None]]:
     """Call mount or umount; skips where that is not allowed. Unmounts at the end."""
     if os.getuid() != 0:
-        pytest.skip("only root can mount")
+        lacking("the right to mount: run the tests as root")
     place = tmp_path / "drop"
     place.mkdir(exist_ok=True)
 
@@ -33,7 +34,7 @@ def mount(tmp_path: Path, require_program: Callable[[str], str]) -> Iterator[Cal
             command = [require_program("umount"), str(place)]
         done = subprocess.run(command, capture_output=True, check=False)
         if there and done.returncode:
-            pytest.skip("mounting is not allowed here")
+            lacking("the right to mount, which this sandbox or container keeps even from root")
         assert done.returncode == 0, done.stderr
 
     yield change
